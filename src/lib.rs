@@ -1,0 +1,9 @@
+//! cyborg: an encrypted vector index that programs link.
+#![allow(dead_code)]
+
+pub mod buffer;
+pub mod engine;
+pub mod error;
+pub mod exec;
+pub mod rng;
+pub mod types;

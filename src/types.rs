@@ -1,0 +1,153 @@
+//! Small validated types and the limits of the library, shared by every floor.
+
+use crate::error::{Error, Result};
+
+/// Largest dimension of a vector.
+pub const MAX_DIMENSION: u32 = 65_536;
+/// Longest id in bytes.
+pub const MAX_ID_LEN: usize = 4096;
+/// Longest contents of an item in bytes.
+pub const MAX_CONTENTS_LEN: usize = 16 << 20;
+/// Longest metadata of an item in bytes.
+pub const MAX_METADATA_LEN: usize = 1 << 20;
+/// Most bytes in one batch (vectors, ids, metadata and contents together).
+pub const MAX_BATCH_BYTES: u64 = 1 << 30;
+/// Most results of one query.
+pub const MAX_TOP_K: u32 = 10_000;
+/// Most inverted lists of an index.
+pub const MAX_LISTS: u32 = 1 << 20;
+/// Longest index name in bytes.
+pub const MAX_NAME_LEN: usize = 255;
+/// Bytes in a key.
+pub const KEY_LEN: usize = 32;
+
+/// How far apart two vectors are. A distance is always lower = nearer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[repr(i32)]
+pub enum Metric {
+    /// `sqrt(sum (a - b)^2)`.
+    #[default]
+    Euclidean = 1,
+    /// `sum (a - b)^2`.
+    SquaredEuclidean = 2,
+    /// `1 - cos(a, b)`. Vectors are normalised when they are taken in.
+    Cosine = 3,
+    /// Minus the dot product.
+    InnerProduct = 4,
+}
+
+impl Metric {
+    /// The metric of a stable number.
+    pub fn from_number(n: i32) -> Result<Self> {
+        match n {
+            1 => Ok(Self::Euclidean),
+            2 => Ok(Self::SquaredEuclidean),
+            3 => Ok(Self::Cosine),
+            4 => Ok(Self::InnerProduct),
+            _ => Err(Error::invalid("metric", n, "1 euclidean, 2 squared_euclidean, 3 cosine, 4 inner_product")),
+        }
+    }
+
+    /// How candidates are ranked inside the library.
+    #[must_use]
+    pub fn similarity(self) -> Similarity {
+        match self {
+            Self::Euclidean | Self::SquaredEuclidean => Similarity::L2,
+            Self::Cosine | Self::InnerProduct => Similarity::Dot,
+        }
+    }
+
+    /// The distance a caller sees for an internal score (greater = nearer, see [`Similarity`]).
+    #[must_use]
+    pub fn distance(self, score: f32) -> f32 {
+        match self {
+            Self::Euclidean => (-score).max(0.0).sqrt(),
+            Self::SquaredEuclidean => (-score).max(0.0),
+            Self::Cosine => 1.0 - score,
+            Self::InnerProduct => -score,
+        }
+    }
+
+    /// The internal score a caller's distance stands for: the inverse of [`Metric::distance`].
+    #[must_use]
+    pub fn score(self, distance: f32) -> f32 {
+        match self {
+            Self::Euclidean => -(distance * distance),
+            Self::SquaredEuclidean | Self::InnerProduct => -distance,
+            Self::Cosine => 1.0 - distance,
+        }
+    }
+}
+
+/// What a score is. Inside the library a score is always greater = nearer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Similarity {
+    /// `-sum (a - b)^2`.
+    L2,
+    /// `sum a b`.
+    Dot,
+}
+
+/// How vectors are coded inside lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[repr(i32)]
+pub enum QuantizerKind {
+    /// Full float32 vectors.
+    #[default]
+    Flat = 1,
+    /// Scalar residual codes, 8 bits a dimension, candidates reranked from the stored vectors.
+    Sq8 = 2,
+}
+
+/// Whether ids are byte strings or numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[repr(i32)]
+pub enum IdKind {
+    /// 1 to 4096 bytes.
+    #[default]
+    Bytes = 1,
+    /// 64-bit numbers, kept as 8 little-endian bytes.
+    U64 = 2,
+}
+
+/// What contents were given as; kept and given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[repr(u8)]
+pub enum ContentsKind {
+    /// No contents.
+    #[default]
+    None = 0,
+    /// Arbitrary bytes.
+    Bytes = 1,
+    /// UTF-8 text.
+    Text = 2,
+}
+
+impl ContentsKind {
+    /// The kind of a stored or given number.
+    #[must_use]
+    pub fn from_number(n: u8) -> Option<Self> {
+        match n {
+            0 => Some(Self::None),
+            1 => Some(Self::Bytes),
+            2 => Some(Self::Text),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distance_and_score_are_inverse() {
+        for m in [Metric::Euclidean, Metric::SquaredEuclidean, Metric::Cosine, Metric::InnerProduct] {
+            assert_eq!(Metric::from_number(m as i32).unwrap(), m);
+            for d in [0.0f32, 0.25, 1.5] {
+                assert!((m.distance(m.score(d)) - d).abs() < 1e-6, "{m:?}");
+            }
+        }
+        assert!(Metric::from_number(0).is_err());
+    }
+}

@@ -2,8 +2,11 @@
 #![allow(dead_code)]
 
 pub mod buffer;
+pub mod crypto;
 pub mod engine;
 pub mod error;
 pub mod exec;
 pub mod rng;
+#[doc(hidden)]
+pub mod store;
 pub mod types;

@@ -5,5 +5,6 @@ pub mod buffer;
 pub mod engine;
 pub mod error;
 pub mod exec;
+pub mod kernels;
 pub mod rng;
 pub mod types;

@@ -49,3 +49,19 @@ pub fn run(command: &mut Command) -> Output {
 pub fn compile<S: AsRef<OsStr>>(compiler: &str, args: &[S], source: &Path) {
     run(Command::new(compiler).args(STRICT).arg("-I").arg(root().join("include")).arg(source).args(args));
 }
+
+/// Folder where cargo puts what the tests link with.
+fn deps() -> PathBuf {
+    let program = std::env::current_exe().expect("the path of the test program");
+    program.parent().expect("a folder").to_owned()
+}
+
+/// The shared library of this build.
+pub fn shared_library() -> PathBuf {
+    deps().join("libcyborg.so")
+}
+
+/// The static library of this build.
+pub fn static_library() -> PathBuf {
+    deps().join("libcyborg.a")
+}

@@ -5,6 +5,8 @@
 
 use std::sync::OnceLock;
 
+#[cfg(target_arch = "x86_64")]
+use super::avx512;
 use super::{Kernels, scalar};
 
 /// An instruction set, from the slowest to the fastest.
@@ -43,7 +45,15 @@ pub fn at(level: Level) -> Option<&'static Kernels> {
         Level::Scalar => Some(&scalar::KERNELS),
         Level::Portable => Some(&PORTABLE),
         Level::Avx2 => Some(&AVX2),
-        Level::Avx512 => Some(&AVX512),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => (is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vnni"))
+        .then_some(&avx512::KERNELS),
+        #[cfg(not(target_arch = "x86_64"))]
+        Level::Avx2 | Level::Avx512 => None,
     }
 }
 
@@ -56,4 +66,3 @@ pub fn best() -> &'static Kernels {
 
 static PORTABLE: Kernels = Kernels { level: Level::Portable, table: scalar::TABLE };
 static AVX2: Kernels = Kernels { level: Level::Avx2, table: scalar::TABLE };
-static AVX512: Kernels = Kernels { level: Level::Avx512, table: scalar::TABLE };

@@ -11,6 +11,8 @@
 //!
 //! A score is always greater = nearer, see [`Similarity`].
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod level;
 mod panels;
 mod scalar;

@@ -6,7 +6,7 @@
 use std::sync::OnceLock;
 
 #[cfg(target_arch = "x86_64")]
-use super::avx512;
+use super::{avx2, avx512};
 use super::{Kernels, scalar};
 
 /// An instruction set, from the slowest to the fastest.
@@ -44,7 +44,10 @@ pub fn at(level: Level) -> Option<&'static Kernels> {
     match level {
         Level::Scalar => Some(&scalar::KERNELS),
         Level::Portable => Some(&PORTABLE),
-        Level::Avx2 => Some(&AVX2),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => {
+            (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(&avx2::KERNELS)
+        }
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => (is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
@@ -65,4 +68,3 @@ pub fn best() -> &'static Kernels {
 }
 
 static PORTABLE: Kernels = Kernels { level: Level::Portable, table: scalar::TABLE };
-static AVX2: Kernels = Kernels { level: Level::Avx2, table: scalar::TABLE };

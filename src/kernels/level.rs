@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
-use super::{Kernels, scalar};
+use super::{Kernels, portable, scalar};
 
 /// An instruction set, from the slowest to the fastest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,7 +43,7 @@ impl Level {
 pub fn at(level: Level) -> Option<&'static Kernels> {
     match level {
         Level::Scalar => Some(&scalar::KERNELS),
-        Level::Portable => Some(&PORTABLE),
+        Level::Portable => Some(&portable::KERNELS),
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => {
             (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(&avx2::KERNELS)
@@ -66,5 +66,3 @@ pub fn best() -> &'static Kernels {
     static BEST: OnceLock<&'static Kernels> = OnceLock::new();
     BEST.get_or_init(|| Level::ALL.into_iter().rev().find_map(at).unwrap_or(&scalar::KERNELS))
 }
-
-static PORTABLE: Kernels = Kernels { level: Level::Portable, table: scalar::TABLE };

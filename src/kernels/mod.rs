@@ -17,6 +17,7 @@ mod avx2;
 mod avx512;
 mod level;
 mod panels;
+mod portable;
 mod scalar;
 #[cfg(test)]
 mod tests;

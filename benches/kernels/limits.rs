@@ -95,16 +95,20 @@ mod x86 {
     // Four products need two multiplications of 16-bit pairs and two additions.
     register_loop!(madd256, "avx2", _mm256_set1_epi8(1), |s, x, y| _mm256_add_epi32(s, _mm256_madd_epi16(x, _mm256_xor_si256(y, s))), 16);
 
+    /// Four pieces at once: the prefetchers of one core follow several streams faster than one.
     #[target_feature(enable = "avx512f")]
     pub fn read512(bytes: &[u8]) -> u64 {
+        let lines = bytes.as_chunks::<64>().0;
+        let quarter = lines.len() / 4;
         let mut sums = [_mm512_setzero_si512(); 8];
-        for chunk in bytes.as_chunks::<512>().0 {
+        for at in (0..quarter / 2 * 2).step_by(2) {
             for (c, sum) in sums.iter_mut().enumerate() {
-                // SAFETY: line `c` of 8 in the chunk.
-                *sum = _mm512_xor_si512(*sum, unsafe { _mm512_loadu_si512(chunk.as_ptr().add(c * 64).cast()) });
+                let line = lines[c / 2 * quarter..][at + c % 2].as_ptr();
+                // SAFETY: a line of 64 bytes.
+                *sum = _mm512_xor_si512(*sum, unsafe { _mm512_loadu_si512(line.cast()) });
             }
         }
         black_box(sums);
-        bytes.len() as u64
+        (quarter / 2 * 2 * 4 * 64) as u64
     }
 }

@@ -93,7 +93,13 @@ mod x86 {
     register_loop!(fma256, "avx2,fma", _mm256_set1_ps(0.5), |s, x, y| _mm256_fmadd_ps(x, y, s), 8);
     register_loop!(vnni512, "avx512f,avx512vnni", _mm512_set1_epi8(1), |s, x, y| _mm512_dpbusd_epi32(s, x, y), 64);
     // Four products need two multiplications of 16-bit pairs and two additions.
-    register_loop!(madd256, "avx2", _mm256_set1_epi8(1), |s, x, y| _mm256_add_epi32(s, _mm256_madd_epi16(x, _mm256_xor_si256(y, s))), 16);
+    register_loop!(
+        madd256,
+        "avx2",
+        _mm256_set1_epi8(1),
+        |s, x, y| _mm256_add_epi32(s, _mm256_madd_epi16(x, _mm256_xor_si256(y, s))),
+        16
+    );
 
     /// Four pieces at once: the prefetchers of one core follow several streams faster than one.
     #[target_feature(enable = "avx512f")]

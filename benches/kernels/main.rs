@@ -164,21 +164,23 @@ fn byte_cases<'a>(kernels: &'static Kernels, dim: usize, memory: &'a Buffer, cas
                 panels.set(p, &centroid, -(p as i32));
             }
             let n = if kernels.level() == Level::Scalar { 12 } else { 480 };
-            let mut first = 0;
+            let mut turn = 0;
             let (mut best, mut pairs) = (vec![Best::default(); n], vec![[Best::default(); 2]; n]);
             let all = PIECE / padded;
+            // Rows taken here and there, as those of a list are.
+            let index: Vec<u32> = (0..all / n * n).map(|i| ((i * 13) % all) as u32).collect();
             let work = move || {
-                // Rows taken here and there, as those of a list are.
-                let index: Vec<u32> = (0..n).map(|i| ((first + i * 13) % all) as u32).collect();
-                first = (first + n * 13) % all;
+                let index = &index[turn * n..][..n];
+                turn = (turn + 1) % (all / n);
                 match two {
-                    true => kernels.assign2(memory.bytes(), padded, &index, &panels, &mut pairs),
-                    false => kernels.assign(memory.bytes(), padded, &index, &panels, &mut best),
+                    true => kernels.assign2(memory.bytes(), padded, index, &panels, &mut pairs),
+                    false => kernels.assign(memory.bytes(), padded, index, &panels, &mut best),
                 }
                 black_box((&mut best, &mut pairs));
                 (n * centroids * dim) as u64
             };
-            let name = format!("{:<9} {}, {centroids} centroids", kernels.name(), if two { "assign2" } else { "assign" });
+            let name =
+                format!("{:<9} {}, {centroids} centroids", kernels.name(), if two { "assign2" } else { "assign" });
             cases.push(case(name, Limit::Bytes, "G madd/s", work));
         }
     }

@@ -11,6 +11,8 @@
 //!
 //! A score is always greater = nearer, see [`Similarity`].
 
+#![allow(clippy::needless_range_loop, reason = "registers are named by row, block and chain in several arrays at once")]
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -39,6 +41,7 @@ const TERM_BYTES: usize = LANES * 4;
 
 /// The kernels of one level. The pointers are unsafe to call only because their instructions must exist on the CPU
 /// and because they trust the lengths that the methods of [`Kernels`] check.
+#[allow(clippy::type_complexity, reason = "the signatures of the methods below")]
 struct Table {
     dot: unsafe fn(&[f32], &[f32]) -> f32,
     l2: unsafe fn(&[f32], &[f32]) -> f32,
@@ -125,7 +128,14 @@ impl Kernels {
     /// (`first` + position) to `out_index`; gives their number. A NaN is never greater. Both outputs need
     /// `scores.len() + 16` places: kernels store whole registers, places behind the count are left arbitrary.
     #[must_use]
-    pub fn above(&self, scores: &[f32], threshold: f32, first: u32, out_scores: &mut [f32], out_index: &mut [u32]) -> usize {
+    pub fn above(
+        &self,
+        scores: &[f32],
+        threshold: f32,
+        first: u32,
+        out_scores: &mut [f32],
+        out_index: &mut [u32],
+    ) -> usize {
         let room = out_scores.len().min(out_index.len());
         assert!(room >= scores.len() + LANES, "fewer than {} free places", scores.len() + LANES);
         // SAFETY: as in `dot`; both outputs have the free places the kernels count on.

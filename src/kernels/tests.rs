@@ -221,7 +221,8 @@ fn assignment_equals_the_oracle() {
             let stride = dim.next_multiple_of(4) + 4 * (n % 3);
             // Few different values, so that ties abound.
             let spread = if n % 2 == 0 { 3 } else { 256 };
-            let rows: Vec<u8> = bytes(40 * stride + 1, &mut rng).into_iter().map(|u| (u64::from(u) % spread) as u8).collect();
+            let rows: Vec<u8> =
+                bytes(40 * stride + 1, &mut rng).into_iter().map(|u| (u64::from(u) % spread) as u8).collect();
             let mut panels = Panels::new(n, dim).unwrap();
             for p in 0..n {
                 let centroid: Vec<i8> = signed(dim, &mut rng).iter().map(|q| q % spread.min(128) as i8).collect();

@@ -13,8 +13,6 @@ use crate::kernels::{Best, GROUP, LANES, Panels};
 
 /// Bytes of each row of the next tile that are prefetched; more would push the panel out of L1.
 const AHEAD: usize = 1024;
-/// How far before its use a panel is called from L2.
-const PANEL_AHEAD: usize = 1024;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 pub(super) fn assign(rows: Rows, panels: &Panels, out: &mut [Best]) {
@@ -143,9 +141,6 @@ unsafe fn add_group<const R: usize>(
     group: &[i8; PANEL_GROUP],
 ) -> [[__m512i; 2]; R] {
     let group = group.as_ptr();
-    for line in [0, 64] {
-        _mm_prefetch::<_MM_HINT_T0>(group.wrapping_add(PANEL_AHEAD + line));
-    }
     // SAFETY: a group of a panel is 128 bytes.
     let (low, high) = unsafe { (_mm512_loadu_si512(group.cast()), _mm512_loadu_si512(group.add(64).cast())) };
     for r in 0..R {

@@ -73,7 +73,8 @@ fn tile<const R: usize, const N: usize>(
     let start = positions(run.start * WIDTH);
     let mut found = [Lanes { score: [none; N], position: [start; N] }; R];
     for p in run {
-        panel::<R, N>(&starts, panels, p, &mut found);
+        // SAFETY: `Rows::row` gives 4 bytes for each group of a panel.
+        unsafe { panel::<R, N>(&starts, panels, p, &mut found) };
     }
     for (turn, four) in found.as_chunks_mut::<4>().0.iter_mut().enumerate() {
         for rank in 0..N {
@@ -97,10 +98,11 @@ fn positions(first: usize) -> __m512i {
 
 /// Takes the scores of `R` rows (given by their starts) against the 32 centroids of panel `p` into their lanes.
 ///
-/// Not inlined: the lanes must stay in memory, where the accumulators need every register.
+/// Not inlined: the lanes must stay in memory, where the accumulators need every register. Each row must have 4 bytes
+/// for each group of a panel.
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn panel<const R: usize, const N: usize>(
+unsafe fn panel<const R: usize, const N: usize>(
     starts: &[*const u8; R],
     panels: &Panels,
     p: usize,
@@ -116,7 +118,7 @@ fn panel<const R: usize, const N: usize>(
     // Four groups a turn: the row pointers move once for 96 products.
     for four in fours {
         for (g, group) in four.iter().enumerate() {
-            // SAFETY: `Rows::row` gives 4 bytes for each group of the panel, and group `at / 4 + g` is one.
+            // SAFETY: the caller knows that the rows have 4 bytes for each group; `at / 4 + g` is one.
             scores = unsafe { add_group(scores, starts, at + g * GROUP, group) };
         }
         at += 4 * GROUP;

@@ -9,6 +9,7 @@ pub type Loop = (fn() -> u64, &'static str);
 pub fn float_peak() -> Loop {
     #[cfg(target_arch = "x86_64")]
     {
+        // SAFETY of each loop: it is only handed out where the CPU has its instructions.
         if is_x86_feature_detected!("avx512f") {
             return (|| unsafe { x86::fma512() }, "512-bit FMA");
         }
@@ -23,6 +24,7 @@ pub fn float_peak() -> Loop {
 pub fn byte_peak() -> Loop {
     #[cfg(target_arch = "x86_64")]
     {
+        // SAFETY: as above.
         if is_x86_feature_detected!("avx512vnni") {
             return (|| unsafe { x86::vnni512() }, "512-bit vpdpbusd");
         }

@@ -11,8 +11,13 @@
 //!
 //! A score is always greater = nearer, see [`Similarity`].
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod level;
 mod panels;
+mod portable;
 mod scalar;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,8 @@
 mod reader;
 mod schema;
 #[cfg(test)]
+pub(crate) mod scratch;
+#[cfg(test)]
 mod tests;
 
 use std::fs::{File, Metadata, TryLockError};

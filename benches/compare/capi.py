@@ -104,7 +104,7 @@ class Index:
         self.api.functions["cyborg_index_free"](self.handle)
 
     def upsert(self, ids, vectors):
-        batch = self.api.struct("cyborg_batch", count=len(ids), dimension=vectors.shape[1], vectors=vectors, ids_u64=ids)
+        batch = self.api.struct("cyborg_batch", count=len(ids), dimension=vectors.shape[1], vectors=vectors, id_numbers=ids)
         result = self.api.struct("cyborg_upsert_result")
         self.api.call("cyborg_index_upsert", self.handle, batch, None, result)
         return result

@@ -4,8 +4,15 @@
 #![allow(dead_code)]
 
 pub mod buffer;
+pub mod crypto;
 pub mod engine;
 pub mod error;
 pub mod exec;
+pub mod ivf;
+pub mod kernels;
+pub mod kmeans;
+pub mod quant;
 pub mod rng;
+#[doc(hidden)]
+pub mod store;
 pub mod types;

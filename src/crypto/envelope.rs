@@ -1,0 +1,160 @@
+//! The sealed object: a plaintext header and frames of one size (FORMAT.md, "Sealed object").
+//!
+//! Every object has its own key, derived from the data key, its salt, its kind, its name and the uuid of the index; the
+//! nonce of a frame is its number. So no key takes random nonces, nothing is ever counted on disk, and a frame opens only
+//! at its own place of its own object of its own index. The header is never trusted: it is rebuilt from the reference,
+//! which the manifest authenticates, and enters every frame through its hash.
+
+use zeroize::Zeroizing;
+
+use super::derive::{HASH_LEN, Hmac256, hkdf, sha256};
+use super::keys::Keyset;
+use super::object::{HEADER_LEN, MAX_FRAMES, ObjectRef, frames_for, part};
+use super::provider::{AeadKey, NONCE_LEN, TAG_LEN};
+use super::{FORMAT, SUITE};
+use crate::error::{Error, Result};
+use crate::store::SpaceId;
+
+const MAGIC: [u8; 4] = *b"CYBO";
+/// Nonces are frame numbers. (1 is kept for providers that insist on making their own.)
+const NONCE_COUNTER: u8 = 0;
+
+/// The only way to encrypt a single message: under a key made for it, with nonce 0.
+pub(crate) fn seal_once(key: &AeadKey, aad: &[u8], plaintext: &[u8], out: &mut [u8]) -> Result<()> {
+    key.seal(&[0; NONCE_LEN], aad, plaintext, out)
+}
+
+/// What is derived for one object. Cached by the vault, so that opening a frame costs no derivation.
+pub(crate) struct ObjectKey {
+    aead: AeadKey,
+    digest_key: Zeroizing<[u8; 32]>,
+    header: [u8; HEADER_LEN],
+    header_hash: [u8; HASH_LEN],
+    frames: u32,
+    /// The reference it was made from: the same name with anything else different needs another key.
+    made_for: ObjectRef,
+}
+
+impl ObjectKey {
+    /// Derives what `reference` needs; its digest is not looked at.
+    pub(crate) fn derive(keys: &Keyset, uuid: &SpaceId, reference: &ObjectRef) -> Result<Self> {
+        let mut out = Zeroizing::new([0u8; 96]);
+        let fields: [&[u8]; 4] = [b"cyborg1/object", uuid, &[reference.kind as u8], &reference.name.0];
+        hkdf(keys.data(reference.epoch)?, &reference.salt, &fields, &mut *out)?;
+        let frames = frames_for(reference.payload_len, reference.frame_size);
+        let mut header = [0u8; HEADER_LEN];
+        header[..4].copy_from_slice(&MAGIC);
+        header[4..6].copy_from_slice(&FORMAT.to_le_bytes());
+        header[6] = SUITE;
+        header[7] = reference.kind as u8;
+        header[8] = reference.frame_size as u8;
+        header[9] = NONCE_COUNTER;
+        header[12..16].copy_from_slice(&reference.epoch.to_le_bytes());
+        header[16..20].copy_from_slice(&frames.to_le_bytes());
+        header[20..44].copy_from_slice(&reference.name.0);
+        header[44..76].copy_from_slice(&reference.salt);
+        header[76..108].copy_from_slice(&out[32..64]);
+        Ok(Self {
+            aead: AeadKey::new(&part(&*out, 0))?,
+            digest_key: Zeroizing::new(part(&*out, 64)),
+            header_hash: sha256(&header),
+            header,
+            frames,
+            made_for: reference.clone(),
+        })
+    }
+
+    pub(crate) fn is_for(&self, reference: &ObjectRef) -> bool {
+        self.made_for == *reference
+    }
+
+    /// The stored header.
+    pub(crate) fn header(&self) -> &[u8; HEADER_LEN] {
+        &self.header
+    }
+
+    fn nonce(frame: u32) -> [u8; NONCE_LEN] {
+        let mut nonce = [0; NONCE_LEN];
+        nonce[8..].copy_from_slice(&frame.to_be_bytes());
+        nonce
+    }
+
+    fn aad(&self, frame: u32) -> [u8; HASH_LEN + 5] {
+        let mut aad = [0; HASH_LEN + 5];
+        aad[..HASH_LEN].copy_from_slice(&self.header_hash);
+        aad[HASH_LEN..HASH_LEN + 4].copy_from_slice(&frame.to_be_bytes());
+        aad[HASH_LEN + 4] = u8::from(frame + 1 == self.frames);
+        aad
+    }
+
+    /// Seals `plaintext`, the whole object, into `out`, which takes header and frames. Returns the digest.
+    pub(crate) fn seal(&self, plaintext: &[u8], out: &mut [u8]) -> Result<[u8; HASH_LEN]> {
+        let (stored, payload) = (self.made_for.frame_size.stored(), self.made_for.frame_size.payload());
+        let (header, frames) = out.split_at_mut(HEADER_LEN);
+        header.copy_from_slice(&self.header);
+        let mut digest = self.digest();
+        for (i, frame) in (0..self.frames).zip(frames.chunks_exact_mut(stored)) {
+            let from = (i as usize * payload).min(plaintext.len());
+            let piece = &plaintext[from..(from + payload).min(plaintext.len())];
+            if piece.len() == payload {
+                self.aead.seal(&Self::nonce(i), &self.aad(i), piece, frame)?;
+            } else {
+                let mut padded = Zeroizing::new(vec![0u8; payload]);
+                padded[..piece.len()].copy_from_slice(piece);
+                self.aead.seal(&Self::nonce(i), &self.aad(i), &padded, frame)?;
+            }
+            digest.update(&frame[payload..]);
+        }
+        Ok(digest.finish())
+    }
+
+    /// Opens consecutive frames from `first` on into `out`, which is as long as their plaintext.
+    pub(crate) fn open(&self, first: u32, sealed: &[u8], out: &mut [u8]) -> Result<()> {
+        let (stored, payload) = (self.made_for.frame_size.stored(), self.made_for.frame_size.payload());
+        let frames = u32::try_from(sealed.len() / stored).unwrap_or(u32::MAX);
+        if sealed.len() % stored != 0 || out.len() != self.made_for.plain_len(first, frames)? {
+            return Err(Error::Internal { what: "open: buffers do not fit the frames" });
+        }
+        let mut rest = &mut *out;
+        for (i, frame) in (first..).zip(sealed.chunks_exact(stored)) {
+            let (piece, after) = rest.split_at_mut(payload.min(rest.len()));
+            let authentic = if piece.len() == payload {
+                self.aead.open(&Self::nonce(i), &self.aad(i), frame, piece)
+            } else {
+                let mut padded = Zeroizing::new(vec![0u8; payload]);
+                let authentic = self.aead.open(&Self::nonce(i), &self.aad(i), frame, &mut padded);
+                piece.copy_from_slice(&padded[..piece.len()]);
+                authentic
+            };
+            if !authentic {
+                out.fill(0);
+                return Err(Error::Corrupt { what: "object (a frame is not authentic)" });
+            }
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// The digest of the object, to be fed the tags in order: HMAC over header and tags.
+    pub(crate) fn digest(&self) -> Hmac256 {
+        let mut mac = Hmac256::new(&self.digest_key);
+        mac.update(&self.header);
+        mac
+    }
+
+    /// Feeds the tags of stored frames.
+    pub(crate) fn digest_frames(&self, digest: &mut Hmac256, sealed: &[u8]) {
+        let stored = self.made_for.frame_size.stored();
+        for frame in sealed.chunks_exact(stored) {
+            digest.update(&frame[stored - TAG_LEN..]);
+        }
+    }
+}
+
+/// [`Error::InvalidArgument`] for a plaintext with more frames than an object may have.
+pub(crate) fn check_len(len: usize, payload: usize) -> Result<()> {
+    if len as u64 > u64::from(MAX_FRAMES) * payload as u64 {
+        return Err(Error::invalid("object length", len, "at most 2^24 frames"));
+    }
+    Ok(())
+}

@@ -1,0 +1,29 @@
+//! The only door to storage: whatever passes here is sealed on the way out and authenticated on the way in.
+//!
+//! The engine holds a [`Vault`] (one index: a space of a store and its keys) made from a [`Backend`] (an opened store) and
+//! never sees either store or key. The format is FORMAT.md, what it protects against is SECURITY.md.
+//! From the bottom: `provider` (AES-256-GCM), `derive` (HKDF, HMAC), `random` (hedged salts), `keys` (locked pages),
+//! `keyslot`, `envelope` (objects), `head` (manifests), `vault`.
+
+mod backend;
+mod derive;
+mod envelope;
+mod head;
+mod keys;
+mod keyslot;
+mod object;
+mod provider;
+mod random;
+mod vault;
+
+#[cfg(test)]
+mod tests;
+
+pub use backend::Backend;
+pub use object::{FrameSize, Kind, ObjectRef};
+pub use vault::{Manifest, Sealed, Vault};
+
+/// Version of the format that is written, and the newest that is read.
+pub const FORMAT: u16 = 1;
+/// The cipher suite: AES-256-GCM, HKDF-SHA-256, HMAC-SHA-256.
+const SUITE: u8 = 1;

@@ -1,0 +1,437 @@
+//! The vault: one index as sealed objects under sealed manifests.
+//!
+//! Order of a write: objects first ([`Vault::put`], or with the commit), then one [`Vault::commit`] whose manifest names
+//! them. What no manifest names does not exist and is swept at the next open. The vault remembers the newest head it has
+//! seen; an older or a different one of the same number is [`Error::Rollback`].
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::backend::Backend;
+use super::derive::{HASH_LEN, sha256};
+use super::envelope::{ObjectKey, check_len};
+use super::head::{self, Place};
+use super::keys::Keyset;
+use super::keyslot::Keyslots;
+use super::object::{FrameSize, HEADER_LEN, Kind, ObjectRef, part};
+use super::random;
+use crate::buffer::Buffer;
+use crate::error::{Error, Result, try_zeroed};
+use crate::store::{Head, Name, SpaceId, Store};
+use crate::types::{KEY_LEN, MAX_NAME_LEN};
+
+/// Object keys that are kept; a derivation costs about 2 us.
+const CACHED_KEYS: usize = 1 << 14;
+/// Frames that are read at a time when a whole object is read.
+const PIECE: usize = 1 << 20;
+
+const NO_INDEX: Error = Error::NotFound { what: "index" };
+
+/// An opened manifest.
+pub struct Manifest {
+    /// Number of the head that carried it.
+    pub seq: u64,
+    /// The engine's bytes, wiped on drop.
+    pub bytes: Zeroizing<Vec<u8>>,
+}
+
+/// A sealed object on its way to the store.
+pub struct Sealed {
+    /// What the manifest keeps.
+    pub reference: ObjectRef,
+    /// What the store keeps.
+    pub bytes: Vec<u8>,
+}
+
+/// One index of a store, with its keys.
+pub struct Vault {
+    store: Arc<dyn Store>,
+    id: SpaceId,
+    name: String,
+    keys: Keyset,
+    state: Mutex<State>,
+    /// `state.seq`, to be read without waiting for a commit.
+    seq: AtomicU64,
+    /// Objects that this vault stored and did not delete: a sweep leaves them alone.
+    own: Mutex<HashSet<Name>>,
+    cache: RwLock<HashMap<Name, Arc<ObjectKey>>>,
+}
+
+struct State {
+    seq: u64,
+    /// SHA-256 of the newest head seen.
+    digest: [u8; HASH_LEN],
+    slots: Keyslots,
+    /// Digest of a head whose commit ended in an error: it may have been applied.
+    unsettled: Option<[u8; HASH_LEN]>,
+}
+
+impl Vault {
+    /// Makes an index called `name` (1 to 255 bytes) that `key` (32 bytes) opens, with a first manifest.
+    pub fn create(backend: &Backend, name: &str, key: &[u8], manifest: &[u8]) -> Result<Self> {
+        check_name(name)?;
+        check_key(key)?;
+        if backend.contains(name)? {
+            return Err(Error::AlreadyExists { what: "index" });
+        }
+        let keys = Keyset::generate()?;
+        let id: SpaceId = part(&random::hedged(keys.hedge()?, &[b"cyborg1/uuid"])?, 0);
+        let slots = Keyslots::create(&id, key, &keys)?;
+        let bytes = head::seal(Place { uuid: &id, name, seq: 1 }, &keys, &slots, &[0; HASH_LEN], manifest)?;
+        backend.store().create_space(name, id, &bytes)?;
+        let state = State { seq: 1, digest: sha256(&bytes), slots, unsettled: None };
+        Ok(Self::new(backend, id, name, keys, state))
+    }
+
+    /// Opens the index called `name`. [`Error::NotFound`], [`Error::WrongKey`], [`Error::Version`], or
+    /// [`Error::Corrupt`], which is never mistaken for a wrong key.
+    pub fn open(backend: &Backend, name: &str, key: &[u8]) -> Result<(Self, Manifest)> {
+        check_name(name)?;
+        check_key(key)?;
+        let id = backend.store().find_space(name)?.ok_or(NO_INDEX)?;
+        let found = backend.store().head(id)?.ok_or(Error::Corrupt { what: "catalog (an index without a head)" })?;
+        let (slots, envelope) = head::split(&id, &found.bytes)?;
+        let keys = slots.unlock(&id, key)?;
+        let place = Place { uuid: &id, name, seq: found.seq };
+        let opened = head::open(place, &keys, &found.bytes, &slots, envelope)?;
+        let state = State { seq: found.seq, digest: sha256(&found.bytes), slots, unsettled: None };
+        Ok((Self::new(backend, id, name, keys, state), Manifest { seq: found.seq, bytes: opened.bytes }))
+    }
+
+    fn new(backend: &Backend, id: SpaceId, name: &str, keys: Keyset, state: State) -> Self {
+        Self {
+            store: Arc::clone(backend.store()),
+            id,
+            name: name.to_owned(),
+            keys,
+            seq: AtomicU64::new(state.seq),
+            own: Mutex::default(),
+            state: Mutex::new(state),
+            cache: RwLock::default(),
+        }
+    }
+
+    /// Name of the index.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its uuid: 16 random bytes, not secret.
+    #[must_use]
+    pub fn uuid(&self) -> [u8; 16] {
+        self.id
+    }
+
+    /// Number of the newest head seen.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.seq.load(Ordering::Acquire)
+    }
+
+    /// Whether every write gives [`Error::ReadOnly`].
+    #[must_use]
+    pub fn read_only(&self) -> bool {
+        self.store.read_only()
+    }
+
+    /// [`Error::WrongKey`] unless `key` opens this index. For a second open of what is open already.
+    pub fn check_key(&self, key: &[u8]) -> Result<()> {
+        check_key(key)?;
+        self.keys.check_pid()?;
+        let slots = self.state.lock().slots.clone();
+        slots.check(&self.id, key)
+    }
+
+    /// Reads the newest manifest. [`Error::Rollback`] when the store shows less than was seen, or another history.
+    pub fn load(&self) -> Result<Manifest> {
+        self.keys.check_pid()?;
+        let mut state = self.state.lock();
+        let found = self.store.head(self.id)?.ok_or(NO_INDEX)?;
+        self.accept(&mut state, &found)
+    }
+
+    /// Checks a head against what was seen and makes it the newest.
+    fn accept(&self, state: &mut State, found: &Head) -> Result<Manifest> {
+        let rollback = Error::Rollback { seen: state.seq, got: found.seq };
+        if found.seq < state.seq {
+            return Err(rollback);
+        }
+        let digest = sha256(&found.bytes);
+        let (slots, envelope) = head::split(&self.id, &found.bytes)?;
+        let opened = head::open(self.place(found.seq), &self.keys, &found.bytes, &slots, envelope)?;
+        let same = |a: &[u8; HASH_LEN], b: &[u8; HASH_LEN]| bool::from(a.ct_eq(b));
+        if found.seq == state.seq && !same(&digest, &state.digest)
+            || found.seq == state.seq + 1 && !same(&opened.previous, &state.digest)
+        {
+            return Err(rollback);
+        }
+        *state = State { seq: found.seq, digest, slots, unsettled: None };
+        self.seq.store(found.seq, Ordering::Release);
+        Ok(Manifest { seq: found.seq, bytes: opened.bytes })
+    }
+
+    fn place(&self, seq: u64) -> Place<'_> {
+        Place { uuid: &self.id, name: &self.name, seq }
+    }
+
+    /// Whether the store has a newer head than was seen. One small read.
+    pub fn newer(&self) -> Result<bool> {
+        let seen = self.seq();
+        match self.store.head_seq(self.id)?.ok_or(NO_INDEX)? {
+            got if got < seen => Err(Error::Rollback { seen, got }),
+            got => Ok(got > seen),
+        }
+    }
+
+    /// Seals an object. The last frame is padded with zeroes. Pure computation: nothing is written.
+    pub fn seal(&self, kind: Kind, frame_size: FrameSize, plaintext: &[u8]) -> Result<Sealed> {
+        self.keys.check_pid()?;
+        check_len(plaintext.len(), frame_size.payload())?;
+        let hedge = self.keys.hedge()?;
+        let mut name = [0u8; 24];
+        name[..16].copy_from_slice(&random::hedged(hedge, &[b"cyborg1/name"])?[..16]);
+        name[16..].copy_from_slice(&self.seq().to_be_bytes());
+        let salt = random::hedged(hedge, &[b"cyborg1/object salt", &name, &sha256(plaintext)])?;
+        let mut reference = ObjectRef {
+            name: Name(name),
+            kind,
+            frame_size,
+            epoch: self.keys.epoch(),
+            payload_len: plaintext.len() as u64,
+            salt,
+            digest: [0; HASH_LEN],
+        };
+        let mut bytes = try_zeroed(reference.stored_bytes() as usize, "sealed object")?;
+        let key = ObjectKey::derive(&self.keys, &self.id, &reference)?;
+        reference.digest = key.seal(plaintext, &mut bytes)?;
+        Ok(Sealed { reference, bytes })
+    }
+
+    /// Stores an object, durably. Until a manifest names it, it does not exist for anyone.
+    pub fn put(&self, sealed: &Sealed) -> Result<()> {
+        self.keys.check_pid()?;
+        self.own.lock().insert(sealed.reference.name);
+        match self.store.put_new(self.id, sealed.reference.name, &sealed.bytes) {
+            Err(Error::NotFound { .. }) => Err(NO_INDEX),
+            other => other,
+        }
+    }
+
+    /// One durable step: stores `puts`, removes `deletes`, and makes `manifest` the newest. Returns its number.
+    /// [`Error::Fenced`] when another writer committed since. After any other error the step happened wholly or not at
+    /// all; the next commit of this vault finds out which and follows it.
+    pub fn commit(&self, manifest: &[u8], puts: &[Sealed], deletes: &[ObjectRef]) -> Result<u64> {
+        self.keys.check_pid()?;
+        let mut state = self.state.lock();
+        self.settle(&mut state)?;
+        let seq = state.seq + 1;
+        let bytes = head::seal(self.place(seq), &self.keys, &state.slots, &state.digest, manifest)?;
+        let digest = sha256(&bytes);
+        let puts: Vec<(Name, &[u8])> = puts.iter().map(|s| (s.reference.name, &s.bytes[..])).collect();
+        let deletes: Vec<Name> = deletes.iter().map(|r| r.name).collect();
+        self.own.lock().extend(puts.iter().map(|(name, _)| *name));
+        match self.store.commit(self.id, state.seq, &bytes, &puts, &deletes) {
+            Ok(()) => {}
+            Err(e @ (Error::Fenced | Error::NotFound { .. } | Error::AlreadyExists { .. } | Error::ReadOnly { .. })) => {
+                return Err(e);
+            }
+            Err(e) => {
+                state.unsettled = Some(digest);
+                // The store may have applied it and failed to say so.
+                self.settle(&mut state).map_err(|_| e.clone())?;
+                if state.seq != seq {
+                    return Err(e);
+                }
+            }
+        }
+        state.seq = seq;
+        state.digest = digest;
+        state.unsettled = None;
+        self.seq.store(seq, Ordering::Release);
+        self.forget(&deletes);
+        Ok(seq)
+    }
+
+    /// Finds out whether a commit that ended in an error was applied.
+    fn settle(&self, state: &mut State) -> Result<()> {
+        let Some(digest) = state.unsettled else { return Ok(()) };
+        let found = self.store.head(self.id)?.ok_or(NO_INDEX)?;
+        if found.seq == state.seq + 1 && sha256(&found.bytes) == digest {
+            state.seq = found.seq;
+            state.digest = digest;
+            self.seq.store(found.seq, Ordering::Release);
+        }
+        state.unsettled = None;
+        Ok(())
+    }
+
+    /// Reads and opens `frames` frames from `first` on into `out`, whose length is
+    /// [`plain_len(first, frames)`](ObjectRef::plain_len).
+    pub fn read(&self, reference: &ObjectRef, first: u32, frames: u32, out: &mut [u8]) -> Result<()> {
+        let sealed = self.fetch(reference, first, frames)?;
+        self.open_frames(reference, first, &sealed, out)
+    }
+
+    /// Reads a whole object and checks its digest too.
+    pub fn read_all(&self, reference: &ObjectRef) -> Result<Buffer> {
+        let len = usize::try_from(reference.payload_len).map_err(|_| Error::Corrupt { what: "object (length)" })?;
+        let mut out = Buffer::zeroed(len, "object")?;
+        let mut rest = out.bytes_mut();
+        self.walk(reference, |key, first, sealed, plain_len| {
+            let (piece, after) = std::mem::take(&mut rest).split_at_mut(plain_len);
+            rest = after;
+            key.open(first, sealed, piece)
+        })?;
+        Ok(out)
+    }
+
+    /// Reads a whole object and checks every byte of it.
+    pub fn verify(&self, reference: &ObjectRef) -> Result<()> {
+        let mut scratch = Zeroizing::new(Vec::new());
+        self.walk(reference, |key, first, sealed, plain_len| {
+            scratch.resize(plain_len, 0);
+            key.open(first, sealed, &mut scratch)
+        })
+    }
+
+    /// Reads an object in pieces of whole frames, hands each to `each` (key, first frame, sealed bytes, length of their
+    /// plaintext), and checks length, header and digest.
+    fn walk(
+        &self,
+        reference: &ObjectRef,
+        mut each: impl FnMut(&ObjectKey, u32, &[u8], usize) -> Result<()>,
+    ) -> Result<()> {
+        const DAMAGED: Error = Error::Corrupt { what: "object" };
+        let key = self.key(reference)?;
+        let stored = reference.frame_size.stored();
+        if self.store.len(self.id, reference.name).map_err(lost)? != reference.stored_bytes() {
+            return Err(Error::Corrupt { what: "object (length)" });
+        }
+        let mut header = [0u8; HEADER_LEN];
+        self.store.get(self.id, reference.name, 0, &mut header).map_err(lost)?;
+        if header != *key.header() {
+            return Err(Error::Corrupt { what: "object (header)" });
+        }
+        let mut digest = key.digest();
+        let step = (PIECE / stored) as u32;
+        let mut first = 0;
+        while first < reference.frames() {
+            let frames = step.min(reference.frames() - first);
+            let sealed = self.fetch(reference, first, frames)?;
+            each(&key, first, &sealed, reference.plain_len(first, frames)?)?;
+            key.digest_frames(&mut digest, &sealed);
+            first += frames;
+        }
+        if bool::from(digest.finish().ct_eq(&reference.digest)) { Ok(()) } else { Err(DAMAGED) }
+    }
+
+    /// Reads frames as they are stored, for a cache of ciphertext.
+    pub fn fetch(&self, reference: &ObjectRef, first: u32, frames: u32) -> Result<Vec<u8>> {
+        reference.plain_len(first, frames)?;
+        let stored = reference.frame_size.stored();
+        let mut sealed = try_zeroed(frames as usize * stored, "sealed frames")?;
+        let offset = HEADER_LEN as u64 + u64::from(first) * stored as u64;
+        self.store.get(self.id, reference.name, offset, &mut sealed).map_err(lost)?;
+        Ok(sealed)
+    }
+
+    /// Opens frames that [`fetch`](Self::fetch) gave. `out` as in [`read`](Self::read); all zero after an error.
+    pub fn open_frames(&self, reference: &ObjectRef, first: u32, sealed: &[u8], out: &mut [u8]) -> Result<()> {
+        self.keys.check()?;
+        self.key(reference)?.open(first, sealed, out)
+    }
+
+    /// The derived key of an object, cached.
+    fn key(&self, reference: &ObjectRef) -> Result<Arc<ObjectKey>> {
+        self.keys.check()?;
+        if let Some(key) = self.cache.read().get(&reference.name)
+            && key.is_for(reference)
+        {
+            return Ok(Arc::clone(key));
+        }
+        let key = Arc::new(ObjectKey::derive(&self.keys, &self.id, reference)?);
+        let mut cache = self.cache.write();
+        if cache.len() >= CACHED_KEYS {
+            cache.clear();
+        }
+        cache.insert(reference.name, Arc::clone(&key));
+        Ok(key)
+    }
+
+    /// Drops what is remembered of objects that are gone.
+    fn forget(&self, names: &[Name]) {
+        if !names.is_empty() {
+            let mut cache = self.cache.write();
+            let mut own = self.own.lock();
+            for name in names {
+                cache.remove(name);
+                own.remove(name);
+            }
+        }
+    }
+
+    /// Removes objects that no manifest names any more. Absent ones are no error.
+    pub fn delete(&self, references: &[ObjectRef]) -> Result<()> {
+        self.keys.check_pid()?;
+        let names: Vec<Name> = references.iter().map(|r| r.name).collect();
+        self.forget(&names);
+        self.store.delete(self.id, &names)
+    }
+
+    /// Removes what an earlier process left behind: every object that is neither in `live` nor of this vault's making.
+    /// Returns how many. What this vault has stored and not yet committed is never touched.
+    pub fn sweep(&self, live: &[ObjectRef]) -> Result<u64> {
+        self.keys.check_pid()?;
+        let live: HashSet<Name> = live.iter().map(|r| r.name).collect();
+        let mut names: Vec<Name> = self.store.list(self.id)?.into_iter().map(|(name, _)| name).collect();
+        {
+            let own = self.own.lock();
+            names.retain(|name| !live.contains(name) && !own.contains(name));
+        }
+        if !names.is_empty() {
+            self.store.delete(self.id, &names)?;
+        }
+        Ok(names.len() as u64)
+    }
+
+    /// Bytes of all stored objects of this index, live or not.
+    pub fn stored_bytes(&self) -> Result<u64> {
+        Ok(self.store.list(self.id)?.iter().map(|(_, len)| len).sum())
+    }
+
+    /// Gives the room of removed objects back to the system.
+    pub fn reclaim(&self) -> Result<()> {
+        self.store.reclaim()
+    }
+
+    /// Removes the index: its keyslots first, so that the rest is noise whatever happens next.
+    pub fn destroy(&self) -> Result<()> {
+        self.keys.check_pid()?;
+        if self.store.drop_space(self.id)? { Ok(()) } else { Err(NO_INDEX) }
+    }
+}
+
+/// An object that a manifest names and the store does not have is damage.
+fn lost(e: Error) -> Error {
+    match e {
+        Error::NotFound { .. } => Error::Corrupt { what: "object (missing)" },
+        other => other,
+    }
+}
+
+fn check_key(key: &[u8]) -> Result<()> {
+    if key.len() == KEY_LEN { Ok(()) } else { Err(Error::invalid("key length", key.len(), "32 bytes")) }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    if name.is_empty() || name.len() > MAX_NAME_LEN {
+        return Err(Error::invalid("index name length", name.len(), "1 to 255 bytes"));
+    }
+    Ok(())
+}

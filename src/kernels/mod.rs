@@ -1,0 +1,173 @@
+//! Distance kernels: pure compute on slices, one table of function pointers per instruction set, chosen once.
+//!
+//! This file owns the safe door: every method checks lengths, then calls the pointer of its table. Invariants: a
+//! table is handed out only when the CPU has all its instructions ([`at`]), integer results are equal bit for bit at
+//! every level, and no kernel reads or writes outside the slices it was given. The scalar level is the oracle.
+//!
+//! Layouts (the rest of the library stores them, so they never change):
+//! * *flat block*: `dim x 16` float32, value of vector `v` in dimension `j` at `[j * 16 + v]`;
+//! * *byte block*: `ceil(dim / 4)` groups of 64 bytes, byte `v * 4 + k` of group `g` is dimension `g * 4 + k` of
+//!   vector `v`, missing dimensions 0; SQ8 blocks carry 16 float32 terms (64 bytes) after the groups.
+//!
+//! A score is always greater = nearer, see [`Similarity`].
+
+mod level;
+mod panels;
+mod scalar;
+#[cfg(test)]
+mod tests;
+
+pub use level::{Level, at, best};
+pub use panels::{Best, Panels};
+
+use crate::types::Similarity;
+use panels::Rows;
+
+/// Vectors in a block.
+pub const LANES: usize = 16;
+/// Dimensions in a group of a byte block.
+const GROUP: usize = 4;
+/// Bytes of a group of a byte block.
+const GROUP_BYTES: usize = LANES * GROUP;
+/// Bytes of the float32 terms after a block.
+const TERM_BYTES: usize = LANES * 4;
+
+/// The kernels of one level. The pointers are unsafe to call only because their instructions must exist on the CPU
+/// and because they trust the lengths that the methods of [`Kernels`] check.
+struct Table {
+    dot: unsafe fn(&[f32], &[f32]) -> f32,
+    l2: unsafe fn(&[f32], &[f32]) -> f32,
+    rows: unsafe fn(Similarity, &[f32], &[f32], &mut [f32]),
+    flat_blocks: unsafe fn(Similarity, &[f32], &[f32], &mut [f32]),
+    u8_blocks: unsafe fn(&[i8], &[u8], usize, &mut [i32]),
+    sq8_blocks: unsafe fn(&[i8], f32, f32, &[u8], bool, &mut [f32]),
+    above: unsafe fn(&[f32], f32, u32, &mut [f32], &mut [u32]) -> usize,
+    assign: unsafe fn(Rows, &Panels, &mut [Best]),
+    assign2: unsafe fn(Rows, &Panels, &mut [[Best; 2]]),
+}
+
+/// The kernels of one level, safe to call: wrong lengths panic with a message before anything is read.
+pub struct Kernels {
+    level: Level,
+    table: Table,
+}
+
+impl Kernels {
+    /// The level these kernels are written for.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// The level's name, for reports.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.level.name()
+    }
+
+    /// `sum a b`. Lengths are equal. Relative to `sum |a b|` the error is at most `2^-24 * (len / 16 + 8)`.
+    #[must_use]
+    pub fn dot(&self, a: &[f32], b: &[f32]) -> f32 {
+        assert_eq!(a.len(), b.len(), "dot of vectors of two lengths");
+        // SAFETY: `at` gave the table out, so the CPU has its instructions; the lengths are equal.
+        unsafe { (self.table.dot)(a, b) }
+    }
+
+    /// `sum (a - b)^2`, not negative. Lengths are equal. Relative error as for [`Kernels::dot`].
+    #[must_use]
+    pub fn l2(&self, a: &[f32], b: &[f32]) -> f32 {
+        assert_eq!(a.len(), b.len(), "distance of vectors of two lengths");
+        // SAFETY: as in `dot`.
+        unsafe { (self.table.l2)(a, b) }
+    }
+
+    /// Scores of `out.len()` row-major rows of `query.len()` values against `query`.
+    pub fn rows(&self, similarity: Similarity, query: &[f32], rows: &[f32], out: &mut [f32]) {
+        assert_eq!(Some(rows.len()), out.len().checked_mul(query.len()), "rows are not out x dim");
+        // SAFETY: as in `dot`; `rows` holds `out.len()` rows of `query.len()` values.
+        unsafe { (self.table.rows)(similarity, query, rows, out) }
+    }
+
+    /// Scores of the vectors in flat blocks that follow each other; `out` has 16 places a block.
+    pub fn flat_blocks(&self, similarity: Similarity, query: &[f32], blocks: &[f32], out: &mut [f32]) {
+        assert_eq!(out.len() % LANES, 0, "out is not whole blocks");
+        assert_eq!(Some(blocks.len()), out.len().checked_mul(query.len()), "blocks are not out x dim");
+        // SAFETY: as in `dot`; `blocks` holds `out.len() / 16` blocks of `query.len() * 16` values.
+        unsafe { (self.table.flat_blocks)(similarity, query, blocks, out) }
+    }
+
+    /// `sum u q` of each vector in byte blocks; `out` has 16 places a block. `query` is padded with 0 to a multiple
+    /// of 4, block `b` starts at byte `b * stride`, `stride` is at least `query.len() * 16`. Sums wrap at 32 bits,
+    /// which at most 65536 dimensions cannot reach.
+    pub fn u8_blocks(&self, query: &[i8], blocks: &[u8], stride: usize, out: &mut [i32]) {
+        check_bytes(query, blocks, stride, out.len());
+        // SAFETY: as in `dot`; `check_bytes` saw that every block lies inside `blocks`.
+        unsafe { (self.table.u8_blocks)(query, blocks, stride, out) }
+    }
+
+    /// Whole scores of SQ8 blocks that follow each other: `(scale * sum u q) + offset`, and with `terms` plus the
+    /// vector's float32 term (16 little-endian values after the groups of each block). Each step is rounded to f32
+    /// in this order, so results are equal bit for bit at every level. `query` as for [`Kernels::u8_blocks`].
+    pub fn sq8_blocks(&self, query: &[i8], scale: f32, offset: f32, blocks: &[u8], terms: bool, out: &mut [f32]) {
+        let stride = sq8_stride(query, terms);
+        check_bytes(query, blocks, stride, out.len());
+        assert!(blocks.len() >= out.len() / LANES * stride, "blocks shorter than out");
+        // SAFETY: as in `u8_blocks`; the terms of the last block are inside as well.
+        unsafe { (self.table.sq8_blocks)(query, scale, offset, blocks, terms, out) }
+    }
+
+    /// Copies every score greater than `threshold` to the front of `out_scores`, in order, and its index
+    /// (`first` + position) to `out_index`; gives their number. A NaN is never greater. Both outputs need
+    /// `scores.len() + 16` places: kernels store whole registers, places behind the count are left arbitrary.
+    #[must_use]
+    pub fn above(&self, scores: &[f32], threshold: f32, first: u32, out_scores: &mut [f32], out_index: &mut [u32]) -> usize {
+        let room = out_scores.len().min(out_index.len());
+        assert!(room >= scores.len() + LANES, "fewer than {} free places", scores.len() + LANES);
+        // SAFETY: as in `dot`; both outputs have the free places the kernels count on.
+        unsafe { (self.table.above)(scores, threshold, first, out_scores, out_index) }
+    }
+
+    /// The centroid of greatest `bias + sum u q` for each row `index[i]`, ties to the lower position. Row `r` starts at
+    /// byte `r * stride`; `stride` is a multiple of 4 and at least `panels.dim()`; bytes of a row behind `dim`
+    /// meet zeros and may hold anything. Sums wrap at 32 bits.
+    pub fn assign(&self, rows: &[u8], stride: usize, index: &[u32], panels: &Panels, out: &mut [Best]) {
+        assert_eq!(index.len(), out.len(), "one result a row");
+        let rows = Rows::new(rows, stride, index, panels);
+        // SAFETY: as in `dot`; `Rows::new` saw that every named row lies inside `rows`, and `out` has its places.
+        unsafe { (self.table.assign)(rows, panels, out) }
+    }
+
+    /// As [`Kernels::assign`], the best and the second best centroid. Of a single centroid both are it.
+    pub fn assign2(&self, rows: &[u8], stride: usize, index: &[u32], panels: &Panels, out: &mut [[Best; 2]]) {
+        assert_eq!(index.len(), out.len(), "one result a row");
+        let rows = Rows::new(rows, stride, index, panels);
+        // SAFETY: as in `assign`.
+        unsafe { (self.table.assign2)(rows, panels, out) }
+        if panels.len() == 1 {
+            out.iter_mut().for_each(|pair| pair[1] = pair[0]);
+        }
+    }
+}
+
+impl std::fmt::Debug for Kernels {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Kernels({})", self.name())
+    }
+}
+
+/// Bytes from one SQ8 block to the next for a padded query.
+fn sq8_stride(query: &[i8], terms: bool) -> usize {
+    query.len() * LANES + if terms { TERM_BYTES } else { 0 }
+}
+
+/// Panics unless `lanes / 16` byte blocks of `query.len()` dimensions lie inside `blocks`.
+fn check_bytes(query: &[i8], blocks: &[u8], stride: usize, lanes: usize) {
+    assert_eq!(query.len() % GROUP, 0, "query is not padded to whole groups");
+    assert_eq!(lanes % LANES, 0, "out is not whole blocks");
+    let block = query.len() * LANES;
+    assert!(stride >= block, "stride {stride} is less than a block of {block} bytes");
+    if let Some(before) = (lanes / LANES).checked_sub(1) {
+        let end = before.checked_mul(stride).and_then(|start| start.checked_add(block));
+        assert!(end.is_some_and(|end| end <= blocks.len()), "blocks shorter than out");
+    }
+}

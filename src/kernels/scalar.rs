@@ -1,0 +1,117 @@
+//! The scalar level: plain loops, the oracle every other level is tested against.
+//!
+//! It owns the meaning of each kernel. Floats are summed in float64 and rounded once; integers are exact.
+
+use crate::types::Similarity;
+
+use super::panels::{PANEL_GROUP, Rows, WIDTH, offer2};
+use super::{Best, GROUP, GROUP_BYTES, Kernels, LANES, Level, Panels, Table, sq8_stride};
+
+pub(super) static KERNELS: Kernels = Kernels { level: Level::Scalar, table: TABLE };
+
+pub(super) const TABLE: Table = Table { dot, l2, rows, flat_blocks, u8_blocks, sq8_blocks, above, assign, assign2 };
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum::<f64>() as f32
+}
+
+fn l2(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(&x, &y)| (f64::from(x) - f64::from(y)).powi(2)).sum::<f64>() as f32
+}
+
+fn score(similarity: Similarity, a: &[f32], b: &[f32]) -> f32 {
+    match similarity {
+        Similarity::L2 => -l2(a, b),
+        Similarity::Dot => dot(a, b),
+    }
+}
+
+fn rows(similarity: Similarity, query: &[f32], rows: &[f32], out: &mut [f32]) {
+    for (i, out) in out.iter_mut().enumerate() {
+        *out = score(similarity, query, &rows[i * query.len()..][..query.len()]);
+    }
+}
+
+fn flat_blocks(similarity: Similarity, query: &[f32], blocks: &[f32], out: &mut [f32]) {
+    for (b, out) in out.chunks_exact_mut(LANES).enumerate() {
+        let block = &blocks[b * query.len() * LANES..][..query.len() * LANES];
+        for (v, out) in out.iter_mut().enumerate() {
+            let vector: Vec<f32> = block.iter().skip(v).step_by(LANES).copied().collect();
+            *out = score(similarity, query, &vector);
+        }
+    }
+}
+
+fn u8_blocks(query: &[i8], blocks: &[u8], stride: usize, out: &mut [i32]) {
+    for (b, out) in out.chunks_exact_mut(LANES).enumerate() {
+        block_sums(query, &blocks[b * stride..], out);
+    }
+}
+
+/// `sum u q` of the 16 vectors of the block at the front of `block`.
+fn block_sums(query: &[i8], block: &[u8], sums: &mut [i32]) {
+    sums.fill(0);
+    for (q, group) in query.chunks_exact(GROUP).zip(block.chunks_exact(GROUP_BYTES)) {
+        for (sum, u) in sums.iter_mut().zip(group.chunks_exact(GROUP)) {
+            *sum = sum.wrapping_add(group_dot(u, q));
+        }
+    }
+}
+
+/// Products of one group of 4 dimensions: it cannot overflow.
+fn group_dot(u: &[u8], q: &[i8]) -> i32 {
+    u.iter().zip(q).map(|(&u, &q)| i32::from(u) * i32::from(q)).sum()
+}
+
+fn sq8_blocks(query: &[i8], scale: f32, offset: f32, blocks: &[u8], terms: bool, out: &mut [f32]) {
+    let stride = sq8_stride(query, terms);
+    let mut sums = [0; LANES];
+    for (b, out) in out.chunks_exact_mut(LANES).enumerate() {
+        let block = &blocks[b * stride..];
+        block_sums(query, block, &mut sums);
+        for (v, (out, &sum)) in out.iter_mut().zip(&sums).enumerate() {
+            *out = scale * sum as f32 + offset;
+            if terms {
+                let term = block[query.len() * LANES + v * 4..].first_chunk();
+                *out += term.map_or(0.0, |&bytes| f32::from_le_bytes(bytes));
+            }
+        }
+    }
+}
+
+fn above(scores: &[f32], threshold: f32, first: u32, out_scores: &mut [f32], out_index: &mut [u32]) -> usize {
+    let mut count = 0;
+    for (i, &score) in scores.iter().enumerate() {
+        if score > threshold {
+            (out_scores[count], out_index[count]) = (score, first.wrapping_add(i as u32));
+            count += 1;
+        }
+    }
+    count
+}
+
+fn assign(rows: Rows, panels: &Panels, out: &mut [Best]) {
+    for (i, out) in out.iter_mut().enumerate() {
+        *out = Best::NONE;
+        each_score(rows.row(i), panels, |found| out.offer(found));
+    }
+}
+
+fn assign2(rows: Rows, panels: &Panels, out: &mut [[Best; 2]]) {
+    for (i, out) in out.iter_mut().enumerate() {
+        *out = [Best::NONE; 2];
+        each_score(rows.row(i), panels, |found| offer2(out, found));
+    }
+}
+
+/// Scores of one row against every centroid, in order of position.
+fn each_score(row: &[u8], panels: &Panels, mut take: impl FnMut(Best)) {
+    for position in 0..panels.len() {
+        let codes = &panels.codes(position / WIDTH)[position % WIDTH * GROUP..];
+        let mut score = panels.bias(position / WIDTH)[position % WIDTH];
+        for (u, q) in row.chunks_exact(GROUP).zip(codes.chunks(PANEL_GROUP)) {
+            score = score.wrapping_add(group_dot(u, &q[..GROUP]));
+        }
+        take(Best { score, position: position as u32 });
+    }
+}

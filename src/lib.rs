@@ -1,5 +1,4 @@
 //! cyborg: an encrypted vector index that programs link.
-#![deny(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr))]
 #![allow(dead_code)]
 

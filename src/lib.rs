@@ -7,6 +7,7 @@ pub mod crypto;
 pub mod engine;
 pub mod error;
 pub mod exec;
+pub mod ffi;
 pub mod ivf;
 pub mod kernels;
 pub mod kmeans;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use support::header::root;
-use support::tools::{Scratch, compile, link_folder};
+use support::tools::{Scratch, compile, link_folder, run};
 
 /// Longest a program may take, in seconds; valgrind slows it down about thirty times.
 const PATIENCE: &str = "300";
@@ -89,6 +89,18 @@ macro_rules! programs {
             assert_eq!(there, run);
         }
     };
+}
+
+/// The examples give what they promise, and what `make install` puts down is found and linked by pkg-config and CMake.
+#[test]
+fn examples_and_consumers_work() {
+    for libdir in ["lib", "lib/x86_64-linux-gnu"] {
+        let scratch = Scratch::new(&format!("bindings-c-{}", libdir.len()));
+        let mut command = Command::new("make");
+        command.arg("-C").arg(root().join("bindings/c")).arg("test").arg(format!("LIBDIR={libdir}"));
+        command.arg(format!("LIB={}", link_folder(&scratch).display())).arg(format!("OUT={}", scratch.0.display()));
+        run(&mut command);
+    }
 }
 
 programs! { closing file forking handles items keys logs pointers search structs training }

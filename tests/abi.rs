@@ -33,9 +33,8 @@ fn exported_symbols_are_the_functions_of_the_header() {
 
     let header = read(&committed());
     let declarations = header.lines().filter(|l| l.starts_with("CYBORG_API "));
-    let mut declared: Vec<&str> = declarations
-        .map(|l| l.split('(').next().and_then(|l| l.rsplit([' ', '*']).next()).expect("a name"))
-        .collect();
+    let mut declared: Vec<&str> =
+        declarations.map(|l| l.split('(').next().and_then(|l| l.rsplit([' ', '*']).next()).expect("a name")).collect();
     declared.sort_unstable();
     assert_eq!(exported, declared, "left: exported, right: declared");
 }

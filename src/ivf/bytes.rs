@@ -83,15 +83,15 @@ impl ByteSpace {
     /// Writes the `dim` bytes of `row`; gives `sum (u - 128)^2` and whether a value was clipped.
     pub(crate) fn encode(&self, row: &[f32], out: &mut [u8]) -> (i32, bool) {
         let scale = 1.0 / self.step;
-        let (mut norm, mut greatest) = (0i32, 0f32);
-        for ((&x, &mean), out) in row.iter().zip(&self.mean).zip(out) {
+        let mut clipped = 0;
+        for ((&x, &mean), out) in row.iter().zip(&self.mean).zip(out.iter_mut()) {
             let value = (x - mean) * scale;
-            greatest = if value.abs() > greatest { value.abs() } else { greatest };
-            let code = round(value.clamp(-127.0, 127.0));
-            norm += code * code;
-            *out = (code + 128) as u8;
+            clipped |= u32::from(value.abs() > 127.5);
+            *out = (round(value.clamp(-127.0, 127.0)) + 128) as u8;
         }
-        (norm, greatest > 127.5)
+        // A loop of its own: together neither would become vector code.
+        let square = |&u: &u8| (i32::from(u) - 128) * (i32::from(u) - 128);
+        (out.iter().map(square).sum(), clipped != 0)
     }
 
     /// `centroid` in the units of the space, where a byte `u` stands for `u - 128`.

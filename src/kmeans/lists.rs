@@ -7,11 +7,14 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::Job;
+use super::rows::Rows;
 use crate::error::{Result, try_zeroed};
 use crate::exec::Exec;
 
 /// Rows summed between two looks at the watch; 32-bit sums of so many bytes cannot overflow.
 const SUM_ROWS: usize = 4096;
+/// Rows whose bytes are summed in 16 bits: 256 times 255 just fits.
+const SHORT_ROWS: usize = 256;
 
 /// Rows grouped by list: list `j` holds `order[starts[j]..starts[j + 1]]`.
 pub(super) struct Lists {
@@ -92,6 +95,7 @@ pub(super) fn means(job: &Job, exec: &Exec, lists: &Lists) -> Result<Vec<f32>> {
     let mut means: Vec<f32> = try_zeroed(lists.len() * dim, "means")?;
     let together = if lists.order.len() / lists.len() >= 512 { 1 } else { 8 };
     exec.for_each_chunk(&mut means, together * dim, |i, means| {
+        let mut shorts = vec![0u16; dim];
         let mut sums = vec![0u32; dim];
         let mut totals = vec![0u64; dim];
         for (j, mean) in (i * together..).zip(means.chunks_exact_mut(dim)) {
@@ -101,8 +105,10 @@ pub(super) fn means(job: &Job, exec: &Exec, lists: &Lists) -> Result<Vec<f32>> {
                     return;
                 }
                 sums.fill(0);
-                for &row in rows {
-                    sums.iter_mut().zip(job.rows.row(row)).for_each(|(sum, &u)| *sum += u32::from(u));
+                for rows in rows.chunks(SHORT_ROWS) {
+                    shorts.fill(0);
+                    add_rows(job.rows, rows, &mut shorts);
+                    sums.iter_mut().zip(&shorts).for_each(|(sum, &short)| *sum += u32::from(short));
                 }
                 totals.iter_mut().zip(&sums).for_each(|(total, &sum)| *total += u64::from(sum));
             }
@@ -113,6 +119,20 @@ pub(super) fn means(job: &Job, exec: &Exec, lists: &Lists) -> Result<Vec<f32>> {
     job.watch.check()?;
     fill_empty(&mut means, dim, lists);
     Ok(means)
+}
+
+/// Adds the bytes of at most [`SHORT_ROWS`] rows to `sums`, four rows to each load and store of the sums.
+fn add_rows(rows: &Rows, index: &[u32], sums: &mut [u16]) {
+    let (fours, rest) = index.as_chunks::<4>();
+    for four in fours {
+        let [a, b, c, d] = four.map(|i| rows.row(i));
+        for ((((sum, &a), &b), &c), &d) in sums.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+            *sum += u16::from(a) + u16::from(b) + u16::from(c) + u16::from(d);
+        }
+    }
+    for &i in rest {
+        sums.iter_mut().zip(rows.row(i)).for_each(|(sum, &u)| *sum += u16::from(u));
+    }
 }
 
 /// Gives every empty list half of the list that is largest then: both means move half a unit apart.

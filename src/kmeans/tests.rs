@@ -58,7 +58,7 @@ fn check(rows: &[f32], dim: usize, k: usize, found: &Clustering) {
         }
     }
     let objective = inertia / n as f64;
-    assert!((found.objective - objective).abs() <= 1e-5 * objective.max(1e-6), "{} {objective}", found.objective);
+    assert!((found.objective - objective).abs() <= 1e-5 * objective.max(1e-5), "{} {objective}", found.objective);
     let mut distinct: Vec<Vec<u32>> =
         rows.chunks_exact(dim).map(|row| row.iter().map(|x| x.to_bits()).collect()).collect();
     distinct.sort_unstable();

@@ -88,6 +88,16 @@ impl Sq8 {
         self.similarity
     }
 
+    #[cfg(test)]
+    pub(super) fn middle(&self, j: usize) -> f32 {
+        self.middle[j]
+    }
+
+    #[cfg(test)]
+    pub(super) fn step(&self, j: usize) -> f32 {
+        self.step[j]
+    }
+
     /// Bytes of the codes of a block, before the terms.
     fn code_bytes(&self) -> usize {
         stride(self.dim()) * LANES

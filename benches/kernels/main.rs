@@ -2,7 +2,8 @@
 //!
 //! The limits (multiply-adds in registers, bytes read from memory) are measured in the same run, interleaved with the
 //! kernels, and every figure is the best of several rounds: other users of the machine only ever slow a round down.
-//! A number as argument keeps the dimension: `cargo bench --bench kernels -- 384` (default 128).
+//! Arguments: a number is the dimension (default 128), a word keeps only the kernels whose line holds it:
+//! `cargo bench --bench kernels -- 384 assign`.
 
 mod limits;
 
@@ -32,6 +33,7 @@ enum Limit {
     Floats,
     Bytes,
     Memory,
+    Cache,
     None,
 }
 
@@ -45,7 +47,9 @@ struct Case<'a> {
 }
 
 fn main() {
-    let dim = std::env::args().filter_map(|arg| arg.parse().ok()).next().unwrap_or(128usize);
+    let arguments = || std::env::args().skip(1).filter(|arg| !arg.starts_with('-'));
+    let dim = arguments().find_map(|arg| arg.parse().ok()).unwrap_or(128usize);
+    let words: Vec<String> = arguments().filter(|arg| arg.parse::<usize>().is_err()).collect();
     let memory = random_floats(MEMORY);
     let mut cases = limit_cases(&memory);
     let limit_count = cases.len();
@@ -53,6 +57,11 @@ fn main() {
         float_cases(kernels, dim, &memory, &mut cases);
         byte_cases(kernels, dim, &memory, &mut cases);
     }
+    let mut place = 0;
+    cases.retain(|case| {
+        place += 1;
+        place <= limit_count || words.iter().all(|word| case.name.contains(word.as_str()))
+    });
     for _ in 0..ROUNDS {
         for case in &mut cases {
             case.best = case.best.max(sample(&mut case.work));
@@ -83,11 +92,13 @@ fn sample(work: &mut dyn FnMut() -> u64) -> f64 {
 fn limit_cases(memory: &Buffer) -> Vec<Case<'_>> {
     let ((floats, float_name), (bytes, byte_name)) = (limits::float_peak(), limits::byte_peak());
     let mut at = 0;
-    let read = move || limits::read(next_piece(memory, &mut at, PIECE));
+    let read = move || limits::read(next(memory.bytes(), &mut at, PIECE));
+    let cached = || limits::read(&memory.bytes()[..CACHED]);
     vec![
         case(format!("limit: {float_name}"), Limit::Floats, "G madd/s", floats),
         case(format!("limit: {byte_name}"), Limit::Bytes, "G madd/s", bytes),
         case("limit: memory read".into(), Limit::Memory, "GB/s", read),
+        case("limit: L2 read".into(), Limit::Cache, "GB/s", cached),
     ]
 }
 
@@ -95,11 +106,10 @@ fn float_cases<'a>(kernels: &'static Kernels, dim: usize, memory: &'a Buffer, ca
     let query: Vec<f32> = (0..dim).map(|j| j as f32 / dim as f32 - 0.5).collect();
     for (similarity, form) in [(Similarity::Dot, "dot"), (Similarity::L2, "l2")] {
         for (blocks, shape) in [(false, "rows"), (true, "flat_blocks")] {
-            for (bytes, place, limit) in [(CACHED, "cache", Limit::Floats), (PIECE, "memory", Limit::Memory)] {
+            for (bytes, place, limit) in [(CACHED, "cache", Limit::Cache), (PIECE, "memory", Limit::Memory)] {
                 let n = bytes / 4 / dim / LANES * LANES;
                 let (query, mut out, mut at) = (query.clone(), vec![0.0; n], 0);
                 let all = if limit == Limit::Memory { memory.bytes() } else { &memory.bytes()[..CACHED] };
-                let per = if limit == Limit::Memory { 4 } else { 1 };
                 let work = move || {
                     let data: &[f32] = bytemuck::cast_slice(next(all, &mut at, n * dim * 4));
                     match blocks {
@@ -107,10 +117,10 @@ fn float_cases<'a>(kernels: &'static Kernels, dim: usize, memory: &'a Buffer, ca
                         false => kernels.rows(similarity, &query, data, &mut out),
                     }
                     black_box(&mut out);
-                    (n * dim * per) as u64
+                    (n * dim * 4) as u64
                 };
                 let name = format!("{:<9} {shape} {form}, {place}", kernels.name());
-                cases.push(case(name, limit, if per == 4 { "GB/s" } else { "G madd/s" }, work));
+                cases.push(case(name, limit, "GB/s", work));
             }
         }
     }
@@ -127,7 +137,7 @@ fn byte_cases<'a>(kernels: &'static Kernels, dim: usize, memory: &'a Buffer, cas
     let mut rng = Rng::new(1);
     let padded = dim.next_multiple_of(4);
     let query: Vec<i8> = (0..padded).map(|_| rng.next_u64() as i8).collect();
-    for (bytes, place, limit) in [(CACHED, "cache", Limit::Bytes), (PIECE, "memory", Limit::Memory)] {
+    for (bytes, place, limit) in [(CACHED, "cache", Limit::Cache), (PIECE, "memory", Limit::Memory)] {
         for terms in [false, true] {
             let stride = padded * LANES + if terms { 64 } else { 0 };
             let n = bytes / stride * LANES;
@@ -143,7 +153,7 @@ fn byte_cases<'a>(kernels: &'static Kernels, dim: usize, memory: &'a Buffer, cas
                 (n / LANES * stride) as u64
             };
             let name = format!("{:<9} {}, {place}", kernels.name(), if terms { "sq8_blocks" } else { "u8_blocks" });
-            cases.push(case(name, limit, if limit == Limit::Memory { "GB/s" } else { "G madd/s" }, work));
+            cases.push(case(name, limit, "GB/s", work));
         }
     }
     for centroids in [CENTROIDS, 64] {
@@ -154,21 +164,23 @@ fn byte_cases<'a>(kernels: &'static Kernels, dim: usize, memory: &'a Buffer, cas
                 panels.set(p, &centroid, -(p as i32));
             }
             let n = if kernels.level() == Level::Scalar { 12 } else { 480 };
-            let mut first = 0;
+            let mut turn = 0;
             let (mut best, mut pairs) = (vec![Best::default(); n], vec![[Best::default(); 2]; n]);
             let all = PIECE / padded;
+            // Rows taken here and there, as those of a list are.
+            let index: Vec<u32> = (0..all / n * n).map(|i| ((i * 13) % all) as u32).collect();
             let work = move || {
-                // Rows taken here and there, as those of a list are.
-                let index: Vec<u32> = (0..n).map(|i| ((first + i * 13) % all) as u32).collect();
-                first = (first + n * 13) % all;
+                let index = &index[turn * n..][..n];
+                turn = (turn + 1) % (all / n);
                 match two {
-                    true => kernels.assign2(memory.bytes(), padded, &index, &panels, &mut pairs),
-                    false => kernels.assign(memory.bytes(), padded, &index, &panels, &mut best),
+                    true => kernels.assign2(memory.bytes(), padded, index, &panels, &mut pairs),
+                    false => kernels.assign(memory.bytes(), padded, index, &panels, &mut best),
                 }
                 black_box((&mut best, &mut pairs));
                 (n * centroids * dim) as u64
             };
-            let name = format!("{:<9} {}, {centroids} centroids", kernels.name(), if two { "assign2" } else { "assign" });
+            let name =
+                format!("{:<9} {}, {centroids} centroids", kernels.name(), if two { "assign2" } else { "assign" });
             cases.push(case(name, Limit::Bytes, "G madd/s", work));
         }
     }
@@ -186,10 +198,6 @@ fn next<'a>(all: &'a [u8], at: &mut usize, len: usize) -> &'a [u8] {
     let piece = &all[*at..*at + len];
     *at += len;
     piece
-}
-
-fn next_piece<'a>(memory: &'a Buffer, at: &mut usize, len: usize) -> &'a [u8] {
-    next(memory.bytes(), at, len)
 }
 
 /// Floats in (-1, 1); as bytes they are as good as any.

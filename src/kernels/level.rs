@@ -5,9 +5,9 @@
 
 use std::sync::OnceLock;
 
+use super::{Kernels, portable, scalar};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
-use super::{Kernels, portable, scalar};
 
 /// An instruction set, from the slowest to the fastest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,9 +45,7 @@ pub fn at(level: Level) -> Option<&'static Kernels> {
         Level::Scalar => Some(&scalar::KERNELS),
         Level::Portable => Some(&portable::KERNELS),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => {
-            (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(&avx2::KERNELS)
-        }
+        Level::Avx2 => (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(&avx2::KERNELS),
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => (is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")

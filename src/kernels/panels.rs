@@ -153,7 +153,7 @@ impl<'a> Rows<'a> {
     /// Panics unless every row of `index` has the bytes that `panels` needs inside `bytes`.
     pub(super) fn new(bytes: &'a [u8], stride: usize, index: &'a [u32], panels: &Panels) -> Self {
         let width = panels.groups() * GROUP;
-        assert!(stride % GROUP == 0 && stride >= width, "stride {stride} for {} dimensions", panels.dim);
+        assert!(stride.is_multiple_of(GROUP) && stride >= width, "stride {stride} for {} dimensions", panels.dim);
         if let Some(&last) = index.iter().max() {
             let end = (last as usize).checked_mul(stride).and_then(|start| start.checked_add(width));
             assert!(end.is_some_and(|end| end <= bytes.len()), "row {last} is not inside the rows");

@@ -68,7 +68,8 @@ fn tile<const R: usize, const TWO: bool>(
     let mut found = [Lanes { score: [_mm256_set1_epi32(i32::MIN); 2], position: [start; 2] }; R];
     for p in run {
         for half in 0..2 {
-            let scores = product::<R>(&starts, panels, p, half);
+            // SAFETY: `Rows::row` gives 4 bytes for each group of a panel.
+            let scores = unsafe { product::<R>(&starts, panels, p, half) };
             for quarter in 0..2 {
                 let position = p * WIDTH + half * 2 * LANES + quarter * LANES;
                 let position = _mm256_add_epi32(lanes, _mm256_set1_epi32(position as i32));
@@ -89,10 +90,16 @@ fn tile<const R: usize, const TWO: bool>(
     count
 }
 
-/// Scores of `R` rows (given by their starts) against 16 centroids of panel `p`: its first or second half.
+/// Scores of `R` rows (given by their starts) against 16 centroids of panel `p`: its first or second half. Each row
+/// must have 4 bytes for each group of a panel.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn product<const R: usize>(starts: &[*const u8; R], panels: &Panels, p: usize, half: usize) -> [[__m256i; 2]; R] {
+unsafe fn product<const R: usize>(
+    starts: &[*const u8; R],
+    panels: &Panels,
+    p: usize,
+    half: usize,
+) -> [[__m256i; 2]; R] {
     let bias = panels.bias(p)[half * 2 * LANES..][..2 * LANES].as_ptr();
     // SAFETY: 16 biases from there.
     let bias = unsafe { [_mm256_loadu_si256(bias.cast()), _mm256_loadu_si256(bias.add(LANES).cast())] };
@@ -103,7 +110,7 @@ fn product<const R: usize>(starts: &[*const u8; R], panels: &Panels, p: usize, h
         let (low, high) = unsafe { (_mm256_loadu_si256(codes.cast()), _mm256_loadu_si256(codes.add(32).cast())) };
         let (low, high) = (split_signed(low), split_signed(high));
         for r in 0..R {
-            // SAFETY: `Rows::row` gives as many bytes as the panel has groups of 4.
+            // SAFETY: the caller knows that each row has 4 bytes for group `g`.
             let four = unsafe { starts[r].add(g * GROUP).cast::<i32>().read_unaligned() };
             let u = split_unsigned(_mm256_set1_epi32(four));
             scores[r] = [add_products(scores[r][0], u, low), add_products(scores[r][1], u, high)];

@@ -33,7 +33,8 @@ pub(super) fn add_products(sum: __m256i, u: [__m256i; 2], q: [__m256i; 2]) -> __
     _mm256_add_epi32(sum, products)
 }
 
-/// Sums of `B` blocks from the front of `blocks`, two registers each.
+/// Sums of `B` blocks from the front of `blocks`, two registers each. The next `B` blocks are prefetched, because the
+/// CPU's own prefetchers start anew with each short stream.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 fn sums<const B: usize>(query: &[i8], blocks: &[u8], stride: usize) -> [[__m256i; 2]; B] {
@@ -43,6 +44,9 @@ fn sums<const B: usize>(query: &[i8], blocks: &[u8], stride: usize) -> [[__m256i
     for (g, group) in query.as_chunks::<GROUP>().0.iter().enumerate() {
         let q = split_signed(_mm256_set1_epi32(i32::from_ne_bytes(group.map(|q| q as u8))));
         for (b, sums) in sums.iter_mut().enumerate() {
+            if B > 1 {
+                _mm_prefetch::<_MM_HINT_T0>(blocks.wrapping_add((B + b) * stride + g * GROUP_BYTES).cast());
+            }
             for (half, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: group `g` is one of the query's, so its 64 bytes lie inside block `b`.
                 let u = unsafe { _mm256_loadu_si256(blocks.add(b * stride + g * GROUP_BYTES + half * 32).cast()) };

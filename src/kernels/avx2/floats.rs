@@ -104,7 +104,7 @@ fn rows_by<const L2: bool>(query: &[f32], rows: &[f32], out: &mut [f32]) {
     }
 }
 
-/// Sums of four rows that follow each other; `rows` holds `4 * query.len()` values.
+/// Sums of four rows that follow each other; `rows` holds `4 * query.len()` values. The next four are prefetched.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 fn four_rows<const L2: bool>(query: &[f32], rows: &[f32]) -> __m128 {
@@ -119,6 +119,9 @@ fn four_rows<const L2: bool>(query: &[f32], rows: &[f32]) -> __m128 {
             // SAFETY: `at + 8 <= dim`, so the query and each of the four rows have 8 values there.
             let q = unsafe { _mm256_loadu_ps(query.add(at)) };
             for (r, sum) in sums.iter_mut().enumerate() {
+                if c == 0 {
+                    _mm_prefetch::<_MM_HINT_T0>(rows.wrapping_add((4 + r) * dim + at).cast());
+                }
                 // SAFETY: as above.
                 *sum = step::<L2>(*sum, unsafe { _mm256_loadu_ps(rows.add(r * dim + at)) }, q);
             }
@@ -193,7 +196,13 @@ fn some_blocks<const B: usize, const L2: bool>(query: &[f32], blocks: &[f32], ou
 
 /// Candidates are few, so whole registers are tested and the bits of the rare hits walked.
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn above(scores: &[f32], threshold: f32, first: u32, out_scores: &mut [f32], out_index: &mut [u32]) -> usize {
+pub(super) fn above(
+    scores: &[f32],
+    threshold: f32,
+    first: u32,
+    out_scores: &mut [f32],
+    out_index: &mut [u32],
+) -> usize {
     let least = _mm256_set1_ps(threshold);
     let mut count = 0;
     for (i, scores) in scores.chunks(WIDTH).enumerate() {

@@ -91,7 +91,7 @@ fn rows_by<const L2: bool>(query: &[f32], rows: &[f32], out: &mut [f32]) {
     }
 }
 
-/// Sums of four rows that follow each other; `rows` holds `4 * query.len()` values.
+/// Sums of four rows that follow each other; `rows` holds `4 * query.len()` values. The next four are prefetched.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 fn four_rows<const L2: bool>(query: &[f32], rows: &[f32]) -> __m128 {
@@ -106,6 +106,7 @@ fn four_rows<const L2: bool>(query: &[f32], rows: &[f32]) -> __m128 {
             // SAFETY: `at + 16 <= dim`, so the query and each of the four rows have 16 values there.
             let q = unsafe { _mm512_loadu_ps(query.add(at)) };
             for (r, sum) in sums.iter_mut().enumerate() {
+                _mm_prefetch::<_MM_HINT_T0>(rows.wrapping_add((4 + r) * dim + at).cast());
                 // SAFETY: as above.
                 *sum = step::<L2>(*sum, unsafe { _mm512_loadu_ps(rows.add(r * dim + at)) }, q);
             }
@@ -190,7 +191,13 @@ fn some_blocks<const B: usize, const L2: bool>(query: &[f32], blocks: &[f32], ou
 
 /// `vcompressps` in the register and one full store: the form that writes memory itself is microcode on AMD.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-pub(super) fn above(scores: &[f32], threshold: f32, first: u32, out_scores: &mut [f32], out_index: &mut [u32]) -> usize {
+pub(super) fn above(
+    scores: &[f32],
+    threshold: f32,
+    first: u32,
+    out_scores: &mut [f32],
+    out_index: &mut [u32],
+) -> usize {
     assert!(out_scores.len().min(out_index.len()) >= scores.len() + LANES);
     let least = _mm512_set1_ps(threshold);
     let lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);

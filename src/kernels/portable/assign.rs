@@ -88,7 +88,8 @@ fn tile<const R: usize, const TWO: bool>(
 /// Scores of `R` rows against the 8 centroids of panel `p` from `across` on.
 #[inline(always)]
 fn product<const R: usize>(rows: &[&[[u8; GROUP]]; R], panels: &Panels, p: usize, across: usize) -> [[i32x4; 2]; R] {
-    let bias: [[i32; LANES]; 2] = bytemuck::pod_read_unaligned(bytemuck::cast_slice(&panels.bias(p)[across..][..ACROSS]));
+    let bias: [[i32; LANES]; 2] =
+        bytemuck::pod_read_unaligned(bytemuck::cast_slice(&panels.bias(p)[across..][..ACROSS]));
     let mut scores = [bias.map(i32x4::from); R];
     let groups = panels.codes(p).as_chunks::<PANEL_GROUP>().0;
     let rows = rows.map(|row| &row[..groups.len()]);

@@ -77,7 +77,7 @@ fn some_rows<const R: usize, const L2: bool>(query: &[f32], rows: &[f32]) -> [f3
         j = end;
     }
     for other in R..4 {
-        sums[other % R] = sums[other % R] + sums[other];
+        sums[other % R] += sums[other];
     }
     let mut out = [0.0; R];
     for r in 0..R {
@@ -135,7 +135,13 @@ fn some_blocks<const B: usize, const L2: bool>(query: &[f32], blocks: [&[f32]; B
 }
 
 /// Candidates are few, so whole registers are tested and the bits of the rare hits walked.
-pub(super) fn above(scores: &[f32], threshold: f32, first: u32, out_scores: &mut [f32], out_index: &mut [u32]) -> usize {
+pub(super) fn above(
+    scores: &[f32],
+    threshold: f32,
+    first: u32,
+    out_scores: &mut [f32],
+    out_index: &mut [u32],
+) -> usize {
     let least = f32x8::splat(threshold);
     let mut count = 0;
     for (i, scores) in scores.chunks(WIDTH).enumerate() {

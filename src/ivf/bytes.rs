@@ -33,7 +33,7 @@ fn greatest_code(dim: usize) -> f32 {
 
 /// `value`, at most 2^22 in size, rounded to the nearest whole number (halves to even).
 #[inline]
-pub(super) fn round(value: f32) -> i32 {
+pub(crate) fn round(value: f32) -> i32 {
     (value + ROUND).to_bits() as i32 - ROUND.to_bits() as i32
 }
 

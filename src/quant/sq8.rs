@@ -15,13 +15,14 @@
 
 use crate::error::{Error, Result};
 use crate::ivf::Centroids;
-use crate::ivf::bytes::stride;
+use crate::ivf::bytes::{round, stride};
 use crate::ivf::quantise_query;
 use crate::kernels::{Kernels, LANES};
 use crate::types::Similarity;
 
-/// Candidates ranked again, times k: recall@10 is then within 0.002 of exact scores.
-pub(super) const RERANK: u32 = 4;
+/// Candidates ranked again, times k. On GloVe (331,479 x 100, k 10) once k holds 0.982 of the true neighbours and twice
+/// k all of 5000.
+pub(super) const RERANK: u32 = 2;
 /// Residuals a dimension is trained on.
 const SAMPLE: usize = 16_384;
 /// Values of the sample sorted in all.
@@ -115,8 +116,8 @@ impl Sq8 {
         let mut term = 0f64;
         for (j, (&x, &c)) in row.iter().zip(centroid).enumerate() {
             let residual = x - c;
-            let level = ((residual - self.middle[j]) / self.step[j]).clamp(-128.0, 127.0).round_ties_even();
-            block[j / 4 * 64 + lane * 4 + j % 4] = (level as i32 + 128) as u8;
+            let level = round(((residual - self.middle[j]) / self.step[j]).clamp(-128.0, 127.0));
+            block[j / 4 * 64 + lane * 4 + j % 4] = (level + 128) as u8;
             let coded = f64::from(self.middle[j]) + f64::from(level) * f64::from(self.step[j]);
             let error = coded - f64::from(residual);
             term += error * error - coded * (coded + 2.0 * (f64::from(c) - f64::from(self.origin[j])));

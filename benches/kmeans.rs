@@ -32,7 +32,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let threads = value("--threads").map_or(Ok(2), |s| s.parse())?;
     let runs = value("--runs").map_or(Ok(3), |s| s.parse::<u64>())?;
     println!("{n} x {dim}, {k} lists, {threads} threads, kernels {}", kernels::best().name());
-    println!("memory estimate {:.1} MB beside {:.1} MB of rows", memory_estimate(n, dim, k) as f64 / 1e6, rows.len() as f64 * 4e-6);
+    println!(
+        "memory estimate {:.1} MB beside {:.1} MB of rows",
+        memory_estimate(n, dim, k) as f64 / 1e6,
+        rows.len() as f64 * 4e-6
+    );
 
     let exec = Exec::new(threads);
     let mut centroids = Vec::new();
@@ -55,7 +59,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         Centroids::new(dim, found.centroids.clone())?.assign(&rows, &exec, &mut lists)?;
         let wall = start.elapsed().as_secs_f64();
         let same = lists.iter().zip(&found.assignment).filter(|(a, b)| a == b).count();
-        println!("        assign all rows {wall:.3} s ({:.0} vectors/s), {:.4} in their training list", n as f64 / wall, same as f64 / n as f64);
+        println!(
+            "        assign all rows {wall:.3} s ({:.0} vectors/s), {:.4} in their training list",
+            n as f64 / wall,
+            same as f64 / n as f64
+        );
         centroids = found.centroids;
     }
     product(dim, k)?;
@@ -155,5 +163,8 @@ fn mixture(n: usize, dim: usize, centres: usize) -> Vec<f32> {
     let mut gauss = move || (0..4).map(|_| rng.unit_f32() - 0.5).sum::<f32>();
     let middles: Vec<f32> = (0..centres * dim).map(|_| gauss()).collect();
     let mut rng = Rng::new(8);
-    (0..n).flat_map(|_| (rng.below(centres) * dim..).take(dim).collect::<Vec<_>>()).map(|i| middles[i] + gauss()).collect()
+    (0..n)
+        .flat_map(|_| (rng.below(centres) * dim..).take(dim).collect::<Vec<_>>())
+        .map(|i| middles[i] + gauss())
+        .collect()
 }

@@ -32,8 +32,7 @@ impl TopK {
     /// As [`TopK::new`] with the filter of one SIMD level.
     #[must_use]
     pub fn with_kernels(kernels: &'static Kernels, k: usize) -> Self {
-        let mut top =
-            Self { kernels, k, floor: 0.0, len: 0, scores: Vec::new(), rows: Vec::new(), keys: Vec::new() };
+        let mut top = Self { kernels, k, floor: 0.0, len: 0, scores: Vec::new(), rows: Vec::new(), keys: Vec::new() };
         top.reset(k);
         top
     }

@@ -95,7 +95,7 @@ pub(super) fn lloyd(job: &Job, exec: &Exec, index: &[u32], k: usize, iterations:
         found.answers = assign_all(job, exec, index, &centroids.panels()?)?;
         found.factor = centroids.factor();
         let mut lists = Lists::one(index.to_vec())?;
-        lists.regroup(k, |p| found.answers[p].position)?;
+        lists.regroup(job.watch, k, |p| found.answers[p].position)?;
         found.means = means(job, exec, &lists)?;
     }
     Ok(found)

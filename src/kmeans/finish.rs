@@ -10,8 +10,10 @@ use super::Job;
 use super::lists::Lists;
 use crate::error::{Result, try_with_capacity, try_zeroed};
 
-/// Rows read between two looks at the watch.
+/// Rows of a work item, about.
 const ROWS: usize = 1024;
+/// Values read between two looks at the watch.
+const VALUES: usize = 1 << 20;
 
 /// Means of the lists and the sum of squared distances to them.
 pub(super) struct Finished {
@@ -43,7 +45,7 @@ fn exact_means(job: &Job, rows: &[f32], lists: &Lists) -> Result<Finished> {
             sums.clear();
             let (near, apart): (Vec<u32>, Vec<u32>) = lists.of(j).iter().partition(|&&row| !job.rows.is_outlier(row));
             let (near, apart) = if near.is_empty() { (apart, near) } else { (near, apart) };
-            for piece in near.chunks(ROWS) {
+            for piece in near.chunks((VALUES / dim).clamp(4, ROWS)) {
                 job.watch.check()?;
                 let (fours, rest) = piece.as_chunks::<4>();
                 fours.iter().for_each(|four| sums.add(four.map(values)));
@@ -139,6 +141,6 @@ fn give_rows(job: &Job, rows: &[f32], means: &[f32], empty: &[usize], lists: &mu
             labels[p] = to as u32;
         }
     }
-    lists.regroup(k, |p| labels[p])?;
+    lists.regroup(job.watch, k, |p| labels[p])?;
     Ok(!given.is_empty())
 }

@@ -25,7 +25,7 @@ pub(super) fn start(job: &Job, k: usize) -> Result<(Vec<f32>, Lists)> {
     let mut rng = Rng::stream(job.seed, 0);
     if k < PLAIN {
         let found = lloyd(job, job.exec, lists.order(), k, FINE_ITERATIONS, &mut rng)?;
-        lists.regroup(k, |p| found.answers[p].position)?;
+        lists.regroup(job.watch, k, |p| found.answers[p].position)?;
         return Ok((found.means, lists));
     }
     let coarse = (k as f64).sqrt().round() as usize;
@@ -33,7 +33,7 @@ pub(super) fn start(job: &Job, k: usize) -> Result<(Vec<f32>, Lists)> {
     let found = lloyd(job, job.exec, &sample, coarse, COARSE_ITERATIONS, &mut rng)?;
     let panels = ByteCentroids::new(&found.means, job.rows.dim)?.panels()?;
     let answers = assign_all(job, job.exec, lists.order(), &panels)?;
-    lists.regroup(coarse, |p| answers[p].position)?;
+    lists.regroup(job.watch, coarse, |p| answers[p].position)?;
 
     let sizes: Vec<usize> = (0..coarse).map(|j| lists.size(j)).collect();
     let shares = shares(&sizes, k);
@@ -51,7 +51,7 @@ pub(super) fn start(job: &Job, k: usize) -> Result<(Vec<f32>, Lists)> {
         labels.extend(part.answers.iter().map(|best| first + best.position));
         first += *share as u32;
     }
-    lists.regroup(k, |p| labels[p])?;
+    lists.regroup(job.watch, k, |p| labels[p])?;
     Ok((means, lists))
 }
 

@@ -154,7 +154,7 @@ fn cluster_with(
     }
     let full = ByteCentroids::new(&centres, dim)?.panels()?;
     let answers = assign_all(&job, exec, lists.order(), &full)?;
-    lists.regroup(params.k, |p| answers[p].position)?;
+    lists.regroup(watch, params.k, |p| answers[p].position)?;
     drop((full, answers, centres));
     passes += 1;
     let finished = finish::finish(&job, rows, &mut lists)?;
@@ -185,13 +185,13 @@ fn pass(
     let inertia = if relocates {
         let answers: Vec<[Best; 2]> = neighbours.pass(job, lists, width)?;
         let accounts = accounts(job, lists, &answers)?;
-        lists.regroup(k, |p| answers[p][0].position)?;
+        lists.regroup(job.watch, k, |p| answers[p][0].position)?;
         drop(answers);
         relocate(job, &neighbours, factor, &accounts, lists, width, round as u64)?;
         accounts.iter().map(|account| account.inertia(factor)).sum()
     } else {
         let answers: Vec<Best> = neighbours.pass(job, lists, width)?;
-        lists.regroup(k, |p| answers[p].position)?;
+        lists.regroup(job.watch, k, |p| answers[p].position)?;
         let best: i64 = answers.iter().map(|best| i64::from(best.score)).sum();
         let norms: i64 = lists.order().iter().map(|&row| job.rows.norm(row)).sum();
         norms as f64 - 2.0 * best as f64 / factor

@@ -78,10 +78,8 @@ pub(super) fn relocate(
     let weight = |j: usize| f64::from(accounts[j].size) / average;
     let splits = splits(job, factor, accounts, lists, weight, round)?;
     let is_split: Vec<bool> = marks(k, splits.iter().map(|split| split.list));
-    let mut cheap: Vec<(f64, usize)> = (0..k)
-        .filter(|&j| !is_split[j])
-        .map(|j| (2.0 * accounts[j].lead as f64 / factor * weight(j), j))
-        .collect();
+    let mut cheap: Vec<(f64, usize)> =
+        (0..k).filter(|&j| !is_split[j]).map(|j| (2.0 * accounts[j].lead as f64 / factor * weight(j), j)).collect();
     cheap.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     let moves: Vec<(&Split, usize)> = splits
         .iter()
@@ -112,7 +110,7 @@ pub(super) fn relocate(
             }
         }
     }
-    lists.regroup(k, |p| labels[p])
+    lists.regroup(job.watch, k, |p| labels[p])
 }
 
 /// Splits of the lists of greatest inertia and size, greatest gain first.

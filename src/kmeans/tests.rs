@@ -70,10 +70,8 @@ fn check(rows: &[f32], dim: usize, k: usize, found: &Clustering) {
 /// Lloyd's algorithm in float64 from the same number of random rows; gives its objective.
 fn plain_lloyd(rows: &[f32], dim: usize, k: usize, iterations: usize) -> f64 {
     let n = rows.len() / dim;
-    let mut centroids: Vec<f32> = crate::rng::sample_indices(n, k, 5)
-        .iter()
-        .flat_map(|&i| rows[i as usize * dim..][..dim].to_vec())
-        .collect();
+    let mut centroids: Vec<f32> =
+        crate::rng::sample_indices(n, k, 5).iter().flat_map(|&i| rows[i as usize * dim..][..dim].to_vec()).collect();
     let mut objective = 0.0;
     for _ in 0..iterations {
         let (mut sums, mut sizes) = (vec![0f64; k * dim], vec![0f64; k]);
@@ -99,7 +97,8 @@ fn plain_lloyd(rows: &[f32], dim: usize, k: usize, iterations: usize) -> f64 {
 #[test]
 fn every_shape_is_clustered_soundly() {
     for dim in [1, 3, 17, 100, 129] {
-        for (n, k) in [(1, 1), (2, 1), (2, 2), (9, 4), (31, 15), (40, 20), (41, 40), (300, 17), (1500, 700), (3000, 40)] {
+        for (n, k) in [(1, 1), (2, 1), (2, 2), (9, 4), (31, 15), (40, 20), (41, 40), (300, 17), (1500, 700), (3000, 40)]
+        {
             let rows = mixture(n, dim, 12, 3);
             check(&rows, dim, k, &run(&rows, dim, &params(k)));
         }

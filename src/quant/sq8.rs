@@ -24,7 +24,7 @@ use crate::types::Similarity;
 /// k all of 5000.
 pub(super) const RERANK: u32 = 2;
 /// Residuals a dimension is trained on.
-const SAMPLE: usize = 16_384;
+const SAMPLE: usize = 8192;
 /// Values of the sample sorted in all.
 const SAMPLE_VALUES: usize = 1 << 24;
 /// Shares of the residuals cut off at each end that training tries.

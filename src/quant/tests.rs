@@ -127,7 +127,10 @@ fn sq8_decodes_and_scores_within_the_stated_bounds() {
                             }
                             let rounding = 4e-6 * (exact(Similarity::Dot, query, query) + want.abs() + 1.0);
                             let off = (f64::from(scores[i]) - want).abs();
-                            assert!(off <= half + rounding, "{similarity:?} dim {dim}: {off} above {half} + {rounding}");
+                            assert!(
+                                off <= half + rounding,
+                                "{similarity:?} dim {dim}: {off} above {half} + {rounding}"
+                            );
                         }
                     }
                 }

@@ -193,8 +193,7 @@ fn pass(
         let answers: Vec<Best> = neighbours.pass(job, lists, width)?;
         lists.regroup(job.watch, k, |p| answers[p].position)?;
         let best: i64 = answers.iter().map(|best| i64::from(best.score)).sum();
-        let norms: i64 = lists.order().iter().map(|&row| job.rows.norm(row)).sum();
-        norms as f64 - 2.0 * best as f64 / factor
+        job.rows.total_norm() as f64 - 2.0 * best as f64 / factor
     };
     *centres = means(job, job.exec, lists)?;
     let step = f64::from(job.rows.space.step());

@@ -41,7 +41,10 @@ impl Account {
 /// Sums up, list by list, what a pass found for the rows in the order of `lists`.
 pub(super) fn accounts(job: &Job, lists: &Lists, answers: &[[Best; 2]]) -> Result<Vec<Account>> {
     let mut accounts: Vec<Account> = try_zeroed(lists.len(), "list accounts")?;
-    for (&row, [best, second]) in lists.order().iter().zip(answers) {
+    for (p, (&row, [best, second])) in lists.order().iter().zip(answers).enumerate() {
+        if p % (1 << 18) == 0 {
+            job.watch.check()?;
+        }
         let account = &mut accounts[best.position as usize];
         account.norms += job.rows.norm(row);
         account.best += i64::from(best.score);

@@ -69,7 +69,7 @@ fn flat_codes_are_the_vectors_and_score_exactly() {
     for similarity in SIMILARITIES {
         for dim in DIMS {
             let t = trained(QuantizerKind::Flat, similarity, dim, 0.0);
-            assert!(!t.quantizer.needs_rerank() && t.quantizer.block_bytes() % 64 == 0);
+            assert!(!t.quantizer.needs_rerank() && t.quantizer.block_bytes().is_multiple_of(64));
             let (rows, codes) = t.list(2);
             let query = &t.rows[..dim];
             let mut prepared = Prepared::default();

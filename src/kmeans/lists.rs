@@ -9,7 +9,7 @@ use std::collections::BinaryHeap;
 use super::Job;
 use super::rows::Rows;
 use crate::error::{Result, try_zeroed};
-use crate::exec::{Exec, Watch};
+use crate::exec::Watch;
 
 /// Rows whose bytes are summed in 16 bits, between two looks at the watch: 256 times 255 just fits.
 const SHORT_ROWS: usize = 256;
@@ -96,11 +96,11 @@ impl Lists {
 }
 
 /// The mean of each list in byte units (`u - 128`). A list without rows takes half of a large one.
-pub(super) fn means(job: &Job, exec: &Exec, lists: &Lists) -> Result<Vec<f32>> {
+pub(super) fn means(job: &Job, lists: &Lists) -> Result<Vec<f32>> {
     let dim = job.rows.dim;
     let mut means: Vec<f32> = try_zeroed(lists.len() * dim, "means")?;
     let together = if lists.order.len() / lists.len() >= 512 { 1 } else { 8 };
-    exec.for_each_chunk(&mut means, together * dim, |i, means| {
+    job.exec.for_each_chunk(&mut means, together * dim, |i, means| {
         let mut shorts = vec![0u16; dim];
         let mut totals = vec![0u64; dim];
         for (j, mean) in (i * together..).zip(means.chunks_exact_mut(dim)) {

@@ -153,7 +153,7 @@ fn cluster_with(
         }
     }
     let full = ByteCentroids::new(&centres, dim)?.panels()?;
-    let answers = assign_all(&job, exec, lists.order(), &full)?;
+    let answers = assign_all(&job, lists.order(), &full)?;
     lists.regroup(watch, params.k, |p| answers[p].position)?;
     drop((full, answers, centres));
     passes += 1;
@@ -195,7 +195,7 @@ fn pass(
         let best: i64 = answers.iter().map(|best| i64::from(best.score)).sum();
         job.rows.total_norm() as f64 - 2.0 * best as f64 / factor
     };
-    *centres = means(job, job.exec, lists)?;
+    *centres = means(job, lists)?;
     let step = f64::from(job.rows.space.step());
     Ok(inertia.max(0.0) * step * step / job.rows.len() as f64)
 }

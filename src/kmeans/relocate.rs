@@ -9,7 +9,6 @@ use super::assign::lloyd;
 use super::lists::Lists;
 use super::neighbours::Neighbours;
 use crate::error::{Result, try_zeroed};
-use crate::exec::Exec;
 use crate::kernels::Best;
 use crate::rng::Rng;
 
@@ -131,12 +130,11 @@ fn splits(
     tried.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     tried.truncate((TRIED * k as f64).ceil() as usize);
     tried.retain(|&(_, j)| lists.size(j) >= 4);
-    let here = Exec::new(1);
     let splits = job.exec.map(tried.len(), |i| {
         let list = tried[i].1;
         let rows = lists.of(list);
         let mut rng = Rng::stream(job.seed, (1 + round) << 32 | list as u64);
-        let halves = lloyd(job, &here, rows, 2, SPLIT_ITERATIONS, &mut rng)?;
+        let halves = lloyd(job, rows, 2, SPLIT_ITERATIONS, &mut rng)?;
         let norms: i64 = rows.iter().map(|&row| job.rows.norm(row)).sum();
         let best: i64 = halves.answers.iter().map(|best| i64::from(best.score)).sum();
         let after = norms as f64 - 2.0 * best as f64 / halves.factor;

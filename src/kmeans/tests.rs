@@ -200,7 +200,7 @@ fn cancellation_is_noticed_within_a_tenth_of_a_second() {
     let rows = mixture(60_000, 64, 200, 1);
     // Scalar kernels make the work long enough to be cancelled at every stage.
     let kernels = at(Level::Scalar).unwrap();
-    for delay in [0, 5, 20, 80, 200, 400, 800] {
+    let late = |delay| {
         let cancel = CancelToken::new();
         let watch = Watch { cancel: Some(cancel.clone()), deadline: None };
         let stopper = std::thread::spawn(move || {
@@ -211,11 +211,13 @@ fn cancellation_is_noticed_within_a_tenth_of_a_second() {
         let exec = Exec::new(2);
         let result = cluster_with(kernels, &rows, 64, &params(900), &exec, &watch, &Progress::default());
         let ended = Instant::now();
-        let cancelled = stopper.join().unwrap();
         assert!(matches!(result, Err(Error::Cancelled)), "after {delay} ms");
-        // Twice the promise, for machines that are busy with other tests.
-        let late = ended.saturating_duration_since(cancelled);
-        assert!(late < Duration::from_millis(200), "after {delay} ms noticed {late:?} late");
+        ended.saturating_duration_since(stopper.join().unwrap())
+    };
+    for delay in [0, 5, 20, 80, 200, 400, 800] {
+        // A machine busy with other tests may be late once, the algorithm every time.
+        let least = (0..4).map(|_| late(delay)).find(|late| *late < Duration::from_millis(100));
+        assert!(least.is_some(), "cancelled after {delay} ms, noticed too late");
     }
     let watch = Watch { cancel: None, deadline: Some(Instant::now() + Duration::from_millis(30)) };
     let result = cluster_with(kernels, &rows, 64, &params(900), &Exec::new(1), &watch, &Progress::default());

@@ -20,7 +20,7 @@ use crate::ivf::quantise_query;
 use crate::kernels::{Kernels, LANES};
 use crate::types::Similarity;
 
-/// Candidates ranked again, times k. On GloVe (331,479 x 100, k 10) once k holds 0.982 of the true neighbours and twice
+/// Candidates ranked again, times k. On `GloVe` (331,479 x 100, k 10) once k holds 0.982 of the true neighbours and twice
 /// k all of 5000.
 pub(super) const RERANK: u32 = 2;
 /// Residuals a dimension is trained on.

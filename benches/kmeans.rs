@@ -1,8 +1,10 @@
 //! Clustering: wall time, objective and balance, and the assignment product against the machine's integer peak.
 //!
-//! `cargo bench --bench kmeans -- [--data FILE.fvecs] [--cosine] [--k 2304] [--threads 2] [--runs 3] [--out FILE.fvecs]`
+//! `cargo bench --bench kmeans -- [--data FILE.fvecs] [--cosine] [--k 2304] [--threads 2] [--runs 3]
+//! [--out FILE.fvecs]`
 //!
-//! `--cosine` normalises the rows first. Without `--data` a seeded mixture of Gaussians, 100,000 x 100. Balance is k * sum(size^2) / n^2, 1 = even lists.
+//! `--cosine` normalises the rows first. Without `--data` a seeded mixture of Gaussians, 100,000 x 100. Balance is
+//! k * sum(size^2) / n^2, 1 = even lists.
 //! `--out` writes the centroids of the last run, for measuring scanned vectors with another library's probes.
 
 use std::error::Error;
@@ -141,7 +143,8 @@ fn integer_peak() -> Option<f64> {
     None
 }
 
-/// CPU time of this process, in steps of 10 ms: steadier than the wall on a shared machine. NaN where /proc is missing.
+/// CPU time of this process, in steps of 10 ms: steadier than the wall on a shared machine. NaN where /proc is
+/// missing.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();

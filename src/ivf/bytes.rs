@@ -2,9 +2,9 @@
 //!
 //! A row is `u = round((x - mean) / step) + 128` (u8), a centroid `q = round(factor * c)` (i8) where `c` is the
 //! centroid in the same units. Then `bias + sum u q` with `bias = round(-|q|^2 / (2 factor)) - 128 sum q` ranks
-//! centroids as their distance does: `|x - c|^2 = |x|^2 - 2 score / factor` in units of `step^2` (SPEED.md part 2
-//! section 2). All sums are integers, so results are equal bit for bit on every machine; the few float steps keep
-//! one order and never fuse. A score fits 32 bits at every dimension: see [`greatest_code`].
+//! centroids as their distance does: `|x - c|^2 = |x|^2 - 2 score / factor` in units of `step^2`. All sums are
+//! integers, so results are equal bit for bit on every machine; the few float steps keep one order and never fuse. A
+//! score fits 32 bits at every dimension: see [`greatest_code`].
 
 use crate::error::{Result, try_zeroed};
 use crate::kernels::Panels;

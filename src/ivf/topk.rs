@@ -1,8 +1,8 @@
 //! The k best of a scan: a running threshold and a buffer of 2k places, no heap.
 //!
-//! Scores above the threshold are appended by a SIMD filter; when 2k wait, a selection keeps the k best and the worst
-//! of them becomes the threshold (SPEED.md part 1 section 4). Invariant: the result is the k greatest by (score, then
-//! lower row), whatever the order and the cut of the offers; a NaN or an infinitely bad score is never kept.
+//! Scores above the threshold are appended by a SIMD filter; when 2k wait, a selection keeps the k best and the
+//! worst of them becomes the threshold. Invariant: the result is the k greatest by (score, then lower row), whatever
+//! the order and the cut of the offers; a NaN or an infinitely bad score is never kept.
 
 use crate::kernels::{Kernels, LANES, best};
 

@@ -10,7 +10,7 @@ use crate::ivf::bytes::ByteCentroids;
 use crate::kernels::{Best, Kernels, Panels};
 use crate::rng::{Rng, sample_indices};
 
-/// Rows that pass a panel together (SPEED.md part 2 section 2: they stay in the L1 cache).
+/// Rows that pass a panel together (they stay in the L1 cache).
 const ROWS: usize = 480;
 /// Products between two looks at the watch: a millisecond with VNNI, 30 ms without any SIMD.
 const PRODUCTS: usize = 1 << 28;
@@ -78,7 +78,8 @@ pub(super) struct Found {
     pub(super) factor: f64,
 }
 
-/// `iterations` (at least 1) of Lloyd's algorithm over the rows `index` from `k` random ones of them; nothing for no rows.
+/// `iterations` (at least 1) of Lloyd's algorithm over the rows `index` from `k` random ones of them; nothing for no
+/// rows.
 pub(super) fn lloyd(job: &Job, index: &[u32], k: usize, iterations: u32, rng: &mut Rng) -> Result<Found> {
     let dim = job.rows.dim;
     let mut found = Found { means: try_zeroed(k * dim, "means")?, answers: Vec::new(), factor: 1.0 };

@@ -1,8 +1,8 @@
 //! The end: exact means in float32 from the rows themselves, the exact objective, and no list left empty.
 //!
-//! The byte passes cannot tell rows apart that differ by less than a step. Where that left lists without rows, rows far from
-//! their mean get lists of their own, as long as there are distinct rows to be had. A row too far out for the bytes
-//! does not count in the mean of a list that has others: it would drag the centroid away from all of them.
+//! The byte passes cannot tell rows apart that differ by less than a step. Where that left lists without rows, rows
+//! far from their mean get lists of their own, as long as there are distinct rows to be had. A row too far out for
+//! the bytes does not count in the mean of a list that has others: it would drag the centroid away from all of them.
 
 use std::collections::HashSet;
 

@@ -1,8 +1,8 @@
 //! The start: sqrt(k) coarse lists, each clustered by itself into its share of k.
 //!
 //! A product over n x k is replaced by two over n x sqrt(k); the passes that follow mend the borders. The work items
-//! are the coarse lists, each with its own random stream, so the result does not depend on threads; a list that holds
-//! most of the rows still runs on all of them, because the loops inside an item are parallel too.
+//! are the coarse lists, each with its own random stream, so the result does not depend on threads; a list that
+//! holds most of the rows still runs on all of them, because the loops inside an item are parallel too.
 
 use super::Job;
 use super::assign::{assign_all, lloyd};

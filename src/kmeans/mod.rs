@@ -1,8 +1,8 @@
 //! k-means: groups the rows of a sample into `k` lists of near rows.
 //!
-//! Works on one byte a dimension (SPEED.md part 2, algorithm D): a hierarchical start, seven passes over neighbour
-//! lists with two relocations between them, one full pass, then exact float32 means. `rows` holds the bytes, `assign` the
-//! products, `hierarchy` the start, `neighbours` and `relocate` the passes, `lists` the grouping, `finish` the end.
+//! Works on one byte a dimension: a hierarchical start, seven passes over neighbour lists with two relocations
+//! between them, one full pass, then exact float32 means. `rows` holds the bytes, `assign` the products, `hierarchy`
+//! the start, `neighbours` and `relocate` the passes, `lists` the grouping, `finish` the end.
 //!
 //! Invariants: the same rows, parameters and seed give the same bits for any number of threads and at any SIMD level
 //! (integer sums, fixed work items, random streams per item, ties to the lower number); the watch is looked at
@@ -93,10 +93,11 @@ pub fn memory_estimate(n: usize, dim: usize, k: usize) -> u64 {
     bytes.saturating_add(per_row).saturating_add(per_list).saturating_add(16 << 20)
 }
 
-/// Groups `rows` (`n x dim`, finite; `n` below 2^32, dimension 1 to 65536) into `params.k` lists on the threads of `exec`.
+/// Groups `rows` (`n x dim`, finite; `n` below 2^32, dimension 1 to 65536) into `params.k` lists on the threads of
+/// `exec`.
 ///
-/// Uses every row: a caller with more than [`ROWS_PER_LIST`] rows a list samples first. Enters [`Phase::Clustering`] with
-/// rows x passes as units. Errors: `InvalidArgument`, `Cancelled`, `Timeout`, `NoMemory`; nothing is kept then.
+/// Uses every row: a caller with more than [`ROWS_PER_LIST`] rows a list samples first. Enters [`Phase::Clustering`]
+/// with rows x passes as units. Errors: `InvalidArgument`, `Cancelled`, `Timeout`, `NoMemory`; nothing is kept then.
 pub fn cluster(
     rows: &[f32],
     dim: usize,

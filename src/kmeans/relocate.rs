@@ -1,8 +1,8 @@
 //! Relocation: lists that are hardly missed are given up, and their centroids split lists that are too large.
 //!
 //! Lloyd's algorithm cannot move a centroid from where there are too many to where there are too few. Cost of giving
-//! list j up: what its rows lose by going to their second best. Worth of splitting it: what 2-means gain. Both are weighted
-//! by size / average size, so that large lists, which cost most to search, are split first (SPEED.md part 2 section 2).
+//! list j up: what its rows lose by going to their second best. Worth of splitting it: what 2-means gain. Both are
+//! weighted by size / average size, so that large lists, which cost most to search, are split first.
 
 use super::Job;
 use super::assign::lloyd;

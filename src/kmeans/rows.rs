@@ -1,7 +1,7 @@
 //! The sample as bytes: what every pass but the last reads.
 //!
-//! A quarter of the memory traffic of float32 and an integer product four times as fast, at the same final objective
-//! (SPEED.md part 2 section 2). Rows are plaintext, so their memory is wiped on drop.
+//! A quarter of the memory traffic of float32 and an integer product four times as fast, at the same final
+//! objective. Rows are plaintext, so their memory is wiped on drop.
 
 use crate::buffer::Buffer;
 use crate::error::{Result, try_zeroed};

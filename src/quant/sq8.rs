@@ -1,15 +1,16 @@
 //! SQ8: the residual of a vector from its centroid, one byte a dimension, scored as an integer product.
 //!
-//! `x ~ c + r^`, `r^[j] = middle[j] + step[j] * (u[j] - 128)`. The query is folded with the steps and rounded to signed bytes
-//! of one scale once a query: `step[j] * q[j] ~ scale * w[j]`; then `<q, r^> ~ scale * sum u w + offset`.
+//! `x ~ c + r^`, `r^[j] = middle[j] + step[j] * (u[j] - 128)`. The query is folded with the steps and rounded to
+//! signed bytes of one scale, once a query: `step[j] * q[j] ~ scale * w[j]`; then
+//! `<q, r^> ~ scale * sum u w + offset`.
 //! * Dot: `<q, x> ~ <q, c> + <q, r^>`: one product with the centroid a list, no term.
-//! * L2: `-|q - x|^2 ~ -|q - c|^2 + 2 <q - m, r^> + term`, `term = -2 <c - m, r^> - |r^|^2 + |e|^2` kept per vector, where `e` is
-//!   the coding error: with `|e|^2` what remains of it is `2 <q - x, e>`, which is unbiased and vanishes near the
-//!   query. `m`, the mean of the centroids, keeps numbers small when data lies far from the origin.
+//! * L2: `-|q - x|^2 ~ -|q - c|^2 + 2 <q - m, r^> + term`, with `term = -2 <c - m, r^> - |r^|^2 + |e|^2` kept per
+//!   vector, where `e` is the coding error: with `|e|^2` what remains of it is `2 <q - x, e>`, which is unbiased and
+//!   vanishes near the query. `m`, the mean of the centroids, keeps numbers small when data lies far from the origin.
 //!
-//! Errors, beside float32 rounding: a decoded value is within `step[j] / 2` of the vector's where the residual is inside
-//! `middle +- 127.5 step`, else at the nearer end. A score is within `scale / 2 * sum |u - 128|` (L2: twice that) of the score of
-//! the decoded vector (L2: plus `|e|^2`).
+//! Errors, beside float32 rounding: a decoded value is within `step[j] / 2` of the vector's where the residual is
+//! inside `middle +- 127.5 step`, else at the nearer end. A score is within `scale / 2 * sum |u - 128|` (L2: twice
+//! that) of the score of the decoded vector (L2: plus `|e|^2`).
 //!
 //! Block: `ceil(dim / 4)` groups of 64 bytes, see [`crate::kernels`]; L2 adds 16 float32 terms.
 
@@ -20,8 +21,8 @@ use crate::ivf::quantise_query;
 use crate::kernels::{Kernels, LANES};
 use crate::types::Similarity;
 
-/// Candidates ranked again, times k. On `GloVe` (331,479 x 100, k 10) once k holds 0.982 of the true neighbours and twice
-/// k all of 5000.
+/// Candidates ranked again, times k. On `GloVe` (331,479 x 100, k 10) once k holds 0.982 of the true neighbours and
+/// twice k all of 5000.
 pub(super) const RERANK: u32 = 2;
 /// Residuals a dimension is trained on.
 const SAMPLE: usize = 8192;

@@ -344,7 +344,11 @@ fn sql(context: &'static str) -> impl Fn(rusqlite::Error) -> Error {
     move |e| match e.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => Error::NoSpace { context },
         Some(ErrorCode::ReadOnly) => Error::ReadOnly { why: "no permission to write there" },
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::Corrupt { what: "store file" },
+        // Our statements are fixed: what SQLite finds wrong with them is wrong with the stored schema.
+        Some(
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown | ErrorCode::TooBig
+            | ErrorCode::TypeMismatch,
+        ) => Error::Corrupt { what: "store file" },
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Busy,
         Some(ErrorCode::OutOfMemory) => Error::NoMemory { what: "store", needed: 0, got: 0 },
         Some(ErrorCode::SystemIoFailure)

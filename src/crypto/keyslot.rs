@@ -63,10 +63,9 @@ impl Keyslots {
         slot[8..40].copy_from_slice(&random::hedged(keys.hedge()?, &[b"cyborg1/slot salt", uuid])?);
         let derived = SlotKeys::derive(key, uuid, &slot)?;
         slot[40..72].copy_from_slice(derived.commitment());
-        let mut plain = Zeroizing::new(vec![0u8; keys.encoded_len()]);
-        keys.write(&mut plain)?;
         let (header, wrapped) = slot.split_at_mut(SLOT_HEADER);
-        seal_once(&derived.wrapping()?, &aad(uuid, header), &plain, wrapped)?;
+        keys.write(&mut wrapped[..keys.encoded_len()])?;
+        seal_once(&derived.wrapping()?, &aad(uuid, header), wrapped)?;
 
         let mut bytes = Vec::with_capacity(BLOCK_HEADER + slot.len() + HASH_LEN);
         bytes.extend_from_slice(&MAGIC);

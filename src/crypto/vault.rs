@@ -13,12 +13,13 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::backend::Backend;
-use super::derive::{HASH_LEN, sha256};
+use super::derive::{HASH_LEN, hkdf, sha256};
 use super::envelope::{ObjectKey, check_len};
 use super::head::{self, Place};
 use super::keys::Keyset;
 use super::keyslot::Keyslots;
 use super::object::{FrameSize, HEADER_LEN, Kind, ObjectRef, part};
+use super::provider::AeadKey;
 use super::random;
 use crate::buffer::Buffer;
 use crate::error::{Error, Result, try_zeroed};
@@ -54,6 +55,8 @@ pub struct Vault {
     id: SpaceId,
     name: String,
     keys: Keyset,
+    /// Fingerprints plaintexts for the salts of objects.
+    hash: AeadKey,
     state: Mutex<State>,
     /// `state.seq`, to be read without waiting for a commit.
     seq: AtomicU64,
@@ -85,7 +88,7 @@ impl Vault {
         let bytes = head::seal(Place { uuid: &id, name, seq: 1 }, &keys, &slots, &[0; HASH_LEN], manifest)?;
         backend.store().create_space(name, id, &bytes)?;
         let state = State { seq: 1, digest: sha256(&bytes), slots, unsettled: None };
-        Ok(Self::new(backend, id, name, keys, state))
+        Self::new(backend, id, name, keys, state)
     }
 
     /// Opens the index called `name`. [`Error::NotFound`], [`Error::WrongKey`], [`Error::Version`], or
@@ -100,11 +103,14 @@ impl Vault {
         let place = Place { uuid: &id, name, seq: found.seq };
         let opened = head::open(place, &keys, &found.bytes, &slots, envelope)?;
         let state = State { seq: found.seq, digest: sha256(&found.bytes), slots, unsettled: None };
-        Ok((Self::new(backend, id, name, keys, state), Manifest { seq: found.seq, bytes: opened.bytes }))
+        Ok((Self::new(backend, id, name, keys, state)?, Manifest { seq: found.seq, bytes: opened.bytes }))
     }
 
-    fn new(backend: &Backend, id: SpaceId, name: &str, keys: Keyset, state: State) -> Self {
-        Self {
+    fn new(backend: &Backend, id: SpaceId, name: &str, keys: Keyset, state: State) -> Result<Self> {
+        let mut hash = Zeroizing::new([0; 32]);
+        hkdf(keys.hedge()?, &id, &[b"cyborg1/fingerprint"], &mut *hash)?;
+        Ok(Self {
+            hash: AeadKey::new(&hash)?,
             store: Arc::clone(backend.store()),
             id,
             name: name.to_owned(),
@@ -113,7 +119,7 @@ impl Vault {
             own: Mutex::default(),
             state: Mutex::new(state),
             cache: RwLock::default(),
-        }
+        })
     }
 
     /// Name of the index.
@@ -197,7 +203,7 @@ impl Vault {
         let mut name = [0u8; 24];
         name[..16].copy_from_slice(&random::hedged(hedge, &[b"cyborg1/name"])?[..16]);
         name[16..].copy_from_slice(&self.seq().to_be_bytes());
-        let salt = random::hedged(hedge, &[b"cyborg1/object salt", &name, &sha256(plaintext)])?;
+        let salt = random::hedged(hedge, &[b"cyborg1/object salt", &name, &self.hash.fingerprint(plaintext)?])?;
         let mut reference = ObjectRef {
             name: Name(name),
             kind,
@@ -207,9 +213,8 @@ impl Vault {
             salt,
             digest: [0; HASH_LEN],
         };
-        let mut bytes = try_zeroed(reference.stored_bytes() as usize, "sealed object")?;
-        let key = ObjectKey::derive(&self.keys, &self.id, &reference)?;
-        reference.digest = key.seal(plaintext, &mut bytes)?;
+        let (bytes, digest) = ObjectKey::derive(&self.keys, &self.id, &reference)?.seal(plaintext)?;
+        reference.digest = digest;
         Ok(Sealed { reference, bytes })
     }
 

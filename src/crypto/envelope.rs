@@ -7,11 +7,12 @@
 
 use zeroize::Zeroizing;
 
-use super::derive::{HASH_LEN, Hmac256, hkdf, sha256};
+use super::derive::{HASH_LEN, Hmac256, hkdf, key_at, sha256};
 use super::keys::Keyset;
-use super::object::{HEADER_LEN, MAX_FRAMES, ObjectRef, frames_for, part};
+use super::object::{HEADER_LEN, MAX_FRAMES, ObjectRef, frames_for};
 use super::provider::{AeadKey, NONCE_LEN, TAG_LEN};
 use super::{FORMAT, SUITE};
+use crate::buffer::Buffer;
 use crate::error::{Error, Result, try_with_capacity};
 use crate::store::SpaceId;
 
@@ -59,8 +60,8 @@ impl ObjectKey {
         header[44..76].copy_from_slice(&reference.salt);
         header[76..108].copy_from_slice(&out[32..64]);
         Ok(Self {
-            aead: AeadKey::new(&part(&*out, 0))?,
-            digest_key: Zeroizing::new(part(&*out, 64)),
+            aead: AeadKey::new(key_at(&*out, 0)?)?,
+            digest_key: Zeroizing::new(*key_at(&*out, 64)?),
             header_hash: sha256(&header),
             header,
             frames,
@@ -114,7 +115,7 @@ impl ObjectKey {
     pub(crate) fn open(&self, first: u32, sealed: &[u8], out: &mut [u8]) -> Result<()> {
         let (stored, payload) = (self.made_for.frame_size.stored(), self.made_for.frame_size.payload());
         let frames = u32::try_from(sealed.len() / stored).unwrap_or(u32::MAX);
-        if sealed.len() % stored != 0 || out.len() != self.made_for.plain_len(first, frames)? {
+        if !sealed.len().is_multiple_of(stored) || out.len() != self.made_for.plain_len(first, frames)? {
             return Err(Error::Internal { what: "open: buffers do not fit the frames" });
         }
         let mut rest = &mut *out;
@@ -123,9 +124,9 @@ impl ObjectKey {
             let authentic = if piece.len() == payload {
                 self.aead.open(&Self::nonce(i), &self.aad(i), frame, piece)
             } else {
-                let mut padded = Zeroizing::new(vec![0u8; payload]);
-                let authentic = self.aead.open(&Self::nonce(i), &self.aad(i), frame, &mut padded);
-                piece.copy_from_slice(&padded[..piece.len()]);
+                let mut padded = Buffer::zeroed(payload, "frame")?;
+                let authentic = self.aead.open(&Self::nonce(i), &self.aad(i), frame, padded.bytes_mut());
+                piece.copy_from_slice(&padded.bytes()[..piece.len()]);
                 authentic
             };
             if !authentic {

@@ -6,7 +6,7 @@
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::derive::{HASH_LEN, hkdf, sha256};
+use super::derive::{HASH_LEN, hkdf, key_at, sha256};
 use super::envelope::seal_once;
 use super::keys::Keyset;
 use super::keyslot::Keyslots;
@@ -130,7 +130,7 @@ pub(crate) fn open(place: Place<'_>, keys: &Keyset, head: &[u8], slots: &Keyslot
 fn derive(keys: &Keyset, place: &Place<'_>, epoch: u32, salt: &[u8; HASH_LEN]) -> Result<(AeadKey, [u8; HASH_LEN])> {
     let mut out = Zeroizing::new([0u8; 64]);
     hkdf(keys.data(epoch)?, salt, &[b"cyborg1/manifest", place.uuid], &mut *out)?;
-    Ok((AeadKey::new(&part(&*out, 0))?, part(&*out, 32)))
+    Ok((AeadKey::new(key_at(&*out, 0)?)?, part(&*out, 32)))
 }
 
 fn aad(place: &Place<'_>, preamble: &[u8], slots: &[u8], epoch: u32) -> Vec<u8> {

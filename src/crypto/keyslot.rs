@@ -7,10 +7,9 @@
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use zeroize::Zeroizing;
 
-use super::derive::{HASH_LEN, hkdf, sha256};
+use super::derive::{HASH_LEN, hkdf, key_at, sha256};
 use super::envelope::seal_once;
 use super::keys::{Keyset, MAX_EPOCHS};
-use super::object::part;
 use super::provider::{AeadKey, NONCE_LEN, TAG_LEN};
 use super::{FORMAT, SUITE, random};
 use crate::error::{Error, Result};
@@ -44,7 +43,7 @@ impl SlotKeys {
     }
 
     fn wrapping(&self) -> Result<AeadKey> {
-        AeadKey::new(&part(&*self.0, 0))
+        AeadKey::new(key_at(&*self.0, 0)?)
     }
 
     fn commitment(&self) -> &[u8] {

@@ -86,7 +86,7 @@ impl Vault {
         let id: SpaceId = part(&random::hedged(keys.hedge()?, &[b"cyborg1/uuid"])?, 0);
         let slots = Keyslots::create(&id, key, &keys)?;
         let bytes = head::seal(Place { uuid: &id, name, seq: 1 }, &keys, &slots, &[0; HASH_LEN], manifest)?;
-        backend.store().create_space(name, id, &bytes)?;
+        backend.store()?.create_space(name, id, &bytes)?;
         let state = State { seq: 1, digest: sha256(&bytes), slots, unsettled: None };
         Self::new(backend, id, name, keys, state)
     }
@@ -96,8 +96,8 @@ impl Vault {
     pub fn open(backend: &Backend, name: &str, key: &[u8]) -> Result<(Self, Manifest)> {
         check_name(name)?;
         check_key(key)?;
-        let id = backend.store().find_space(name)?.ok_or(NO_INDEX)?;
-        let found = backend.store().head(id)?.ok_or(Error::Corrupt { what: "catalog (an index without a head)" })?;
+        let id = backend.store()?.find_space(name)?.ok_or(NO_INDEX)?;
+        let found = backend.store()?.head(id)?.ok_or(Error::Corrupt { what: "catalog (an index without a head)" })?;
         let (slots, envelope) = head::split(&id, &found.bytes)?;
         let keys = slots.unlock(&id, key)?;
         let place = Place { uuid: &id, name, seq: found.seq };
@@ -111,7 +111,7 @@ impl Vault {
         hkdf(keys.hedge()?, &id, &[b"cyborg1/fingerprint"], &mut *hash)?;
         Ok(Self {
             hash: AeadKey::new(&hash)?,
-            store: Arc::clone(backend.store()),
+            store: Arc::clone(backend.store()?),
             id,
             name: name.to_owned(),
             keys,
@@ -188,6 +188,7 @@ impl Vault {
 
     /// Whether the store has a newer head than was seen. One small read.
     pub fn newer(&self) -> Result<bool> {
+        self.keys.check_pid()?;
         let seen = self.seq();
         match self.store.head_seq(self.id)?.ok_or(NO_INDEX)? {
             got if got < seen => Err(Error::Rollback { seen, got }),
@@ -298,11 +299,8 @@ impl Vault {
 
     /// Reads a whole object and checks every byte of it.
     pub fn verify(&self, reference: &ObjectRef) -> Result<()> {
-        let mut scratch = Zeroizing::new(Vec::new());
-        self.walk(reference, |key, first, sealed, plain_len| {
-            scratch.resize(plain_len, 0);
-            key.open(first, sealed, &mut scratch)
-        })
+        let mut scratch = Buffer::zeroed(reference.payload_len.min(PIECE as u64) as usize, "scratch")?;
+        self.walk(reference, |key, first, sealed, plain_len| key.open(first, sealed, &mut scratch.bytes_mut()[..plain_len]))
     }
 
     /// Reads an object in pieces of whole frames, hands each to `each` (key, first frame, sealed bytes, length of their
@@ -338,6 +336,7 @@ impl Vault {
 
     /// Reads frames as they are stored, for a cache of ciphertext.
     pub fn fetch(&self, reference: &ObjectRef, first: u32, frames: u32) -> Result<Vec<u8>> {
+        self.keys.check_pid()?;
         reference.plain_len(first, frames)?;
         let stored = reference.frame_size.stored();
         let mut sealed = try_zeroed(frames as usize * stored, "sealed frames")?;
@@ -407,11 +406,13 @@ impl Vault {
 
     /// Bytes of all stored objects of this index, live or not.
     pub fn stored_bytes(&self) -> Result<u64> {
+        self.keys.check_pid()?;
         Ok(self.store.list(self.id)?.iter().map(|(_, len)| len).sum())
     }
 
     /// Gives the room of removed objects back to the system.
     pub fn reclaim(&self) -> Result<()> {
+        self.keys.check_pid()?;
         self.store.reclaim()
     }
 

@@ -68,7 +68,7 @@ impl FileStore {
         }
         if read_only {
             let readers = Readers::new(path, true);
-            readers.with(|c| schema::check(c))?;
+            readers.with(schema::check)?;
             return Ok(Self { path: path.to_owned(), readers, writer: None });
         }
         let (mut lock, marked) = take_lock(path)?;

@@ -64,6 +64,12 @@ impl Backend {
         self.store.read_only()
     }
 
+    /// Whether what was acknowledged survives the process.
+    #[must_use]
+    pub fn durable(&self) -> bool {
+        self.store.caps().durable
+    }
+
     /// Gives the room of removed objects back to the system.
     pub fn reclaim(&self) -> Result<()> {
         self.store()?.reclaim()

@@ -86,8 +86,10 @@ impl Keyslots {
             (false, true) => b,
             (false, false) => return Err(DAMAGED),
         };
+        // A block that is shorter than its header and check may still carry a check that fits.
+        let head = bytes.first_chunk::<BLOCK_HEADER>().filter(|_| bytes.len() >= BLOCK_HEADER + HASH_LEN);
+        let head = head.ok_or(DAMAGED)?;
         let slots = Self { bytes: bytes.to_vec() };
-        let head = bytes.first_chunk::<BLOCK_HEADER>().ok_or(DAMAGED)?;
         let format = u16::from_le_bytes([head[4], head[5]]);
         if head[..4] != MAGIC || head[8..24] != uuid[..] {
             return Err(DAMAGED);

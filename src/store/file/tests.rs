@@ -192,6 +192,27 @@ fn the_log_is_written_over_and_room_is_given_back() {
     }
 }
 
+#[test]
+fn a_full_store_says_so_keeps_what_it_has_and_goes_on_when_there_is_room() {
+    let dir = Scratch::new();
+    let store = open(&dir.path("db"), false).unwrap();
+    store.create_space("i", ID, b"").unwrap();
+    let limit = |pages: u32| {
+        let inner = store.writer.as_ref().unwrap().inner.lock();
+        inner.connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
+    };
+    limit(30);
+    store.commit(ID, 1, b"2", &[(name(1), &[1; 100_000])], &[]).unwrap();
+    let full = store.commit(ID, 2, b"3", &[(name(2), &[2; 900_000])], &[name(1)]);
+    assert!(matches!(full, Err(Error::NoSpace { .. })));
+    assert!(matches!(store.put_new(ID, name(2), &[2; 900_000]), Err(Error::NoSpace { .. })));
+    assert_eq!((store.head_seq(ID).unwrap(), store.list(ID).unwrap()), (Some(2), vec![(name(1), 100_000)]));
+    assert!(!store.read_only());
+    limit(3000);
+    store.commit(ID, 2, b"3", &[(name(2), &[2; 900_000])], &[name(1)]).unwrap();
+    assert_eq!(store.list(ID).unwrap(), [(name(2), 900_000)]);
+}
+
 /// The child of the next test: commits, says so, and goes on until it is killed.
 #[test]
 #[ignore = "run by killed_at_any_moment_nothing_acknowledged_is_lost, in a process of its own"]

@@ -81,14 +81,7 @@ impl Index {
     pub(super) fn after_write(&self, live: u64) -> (bool, u64) {
         self.merge_if_due();
         let s = self.snapshot.load();
-        let trained = s.generation.as_ref().filter(|g| g.number > 0);
-        let lists = trained.map_or(1, |g| g.lists() as u64);
-        let mut threshold = s.config.retrain_threshold.saturating_mul(lists);
-        if trained.is_some() {
-            // Also when the automatic number of lists would double; it grows with the root of the items.
-            let doubled = (lists * lists).saturating_mul(4) / 16;
-            threshold = threshold.min(doubled.max(s.config.retrain_threshold));
-        }
+        let threshold = retrain_threshold(s.config.retrain_threshold, s.generation.as_deref());
         if !s.config.auto_train || live <= threshold {
             return (false, threshold);
         }
@@ -227,7 +220,7 @@ impl Index {
         let quantizer = Quantizer::train(self.quantizer(), similarity, dim, &sample, &assignment, &centroids)?;
         watch.check()?;
         let number = s.generation.as_ref().map_or(0, |g| g.number) + 1;
-        let generation = Generation { number, centroids, quantizer, curve: RecallCurve::default() };
+        let generation = Generation { number, items: s.live(), centroids, quantizer, curve: RecallCurve::default() };
         Ok((generation, Calibrator::new(similarity, dim, held_out)))
     }
 
@@ -290,6 +283,16 @@ impl Index {
     ) -> Result<Rebuilt> {
         let (page_rows, budget, progress) = (plan.page_rows, plan.budget, &job.progress);
         Rebuild { index: self, pinned, runs, deltas, to, page_rows, budget, watch, progress }.run(observe)
+    }
+}
+
+/// The number of items above which an index trains by itself: `per_list` while untrained; then `per_list` a list, or
+/// where the automatic number of lists, which grows with the root of the items, would be twice what it was, whichever
+/// comes first.
+fn retrain_threshold(per_list: u64, generation: Option<&Generation>) -> u64 {
+    match generation.filter(|g| g.number > 0) {
+        None => per_list,
+        Some(g) => per_list.saturating_mul(g.lists() as u64).min(g.items.saturating_mul(4).max(per_list)),
     }
 }
 
@@ -360,6 +363,22 @@ mod tests {
         let e = fit(64 << 20, fixed, 100, 4000, 1_000_000).unwrap_err();
         let (needed, got) = e.needed_got().unwrap();
         assert!(needed > got && got == 64 << 20);
+    }
+
+    #[test]
+    fn training_is_due_by_items_a_list_or_by_growth() {
+        let mut g = Generation::untrained(crate::types::Similarity::L2, 2).unwrap();
+        assert_eq!(retrain_threshold(10_000, None), 10_000);
+        assert_eq!(retrain_threshold(10_000, Some(&g)), 10_000);
+        g.number = 1;
+        g.centroids = Centroids::new(2, vec![0.0; 2 * 400]).unwrap();
+        g.items = 10_001;
+        assert_eq!(retrain_threshold(10_000, Some(&g)), 40_004);
+        // Lists chosen by hand, few or many, do not set off a storm.
+        g.items = 5_000_000;
+        assert_eq!(retrain_threshold(10_000, Some(&g)), 4_000_000);
+        g.items = 100;
+        assert_eq!(retrain_threshold(10_000, Some(&g)), 10_000);
     }
 
     #[test]

@@ -90,11 +90,7 @@ impl FileStore {
 
     /// Runs one durable transaction.
     fn write<T>(&self, context: &'static str, f: impl FnOnce(&Transaction<'_>, &mut (i64, i64)) -> Result<T>) -> Result<T> {
-        let writer = self.writer.as_ref().ok_or(Error::ReadOnly { why: "it was opened so" })?;
-        if writer.broken.load(Ordering::Acquire) {
-            return Err(Error::ReadOnly { why: "an earlier write could not be made durable" });
-        }
-        self.still_there(writer)?;
+        let writer = self.writer()?;
         let mut inner = writer.inner.lock();
         let Inner { connection, lease } = &mut *inner;
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql(context))?;
@@ -109,14 +105,19 @@ impl FileStore {
         Ok(out)
     }
 
-    /// A file that was removed or replaced would take commits that no one can read again.
-    fn still_there(&self, writer: &Writer) -> Result<()> {
+    /// The writer, as long as what it writes can be read again: not after a failed sync, and not into a file that was
+    /// removed or replaced.
+    fn writer(&self) -> Result<&Writer> {
+        let writer = self.writer.as_ref().ok_or(Error::ReadOnly { why: "it was opened so" })?;
+        if writer.broken.load(Ordering::Acquire) {
+            return Err(Error::ReadOnly { why: "an earlier write could not be made durable" });
+        }
         let now = std::fs::metadata(&self.path).map_err(io("writing (the store file has vanished)"))?;
         if identity(&now) != writer.identity {
             let detail = "the store file was replaced by another".to_owned();
             return Err(Error::Io { context: "writing", detail });
         }
-        Ok(())
+        Ok(writer)
     }
 
     /// Number and length of an object.
@@ -289,9 +290,8 @@ impl Store for FileStore {
     }
 
     fn reclaim(&self) -> Result<()> {
-        let writer = self.writer.as_ref().ok_or(Error::ReadOnly { why: "it was opened so" })?;
         {
-            let inner = writer.inner.lock();
+            let inner = self.writer()?.inner.lock();
             let mut vacuum = inner.connection.prepare("PRAGMA incremental_vacuum").map_err(sql("giving room back"))?;
             let mut rows = vacuum.query([]).map_err(sql("giving room back"))?;
             while rows.next().map_err(sql("giving room back"))?.is_some() {}
@@ -309,8 +309,7 @@ impl Store for FileStore {
 impl FileStore {
     /// Moves everything from the log into the file and empties the log, as far as readers of other processes let it.
     fn checkpoint(&self) -> Result<()> {
-        let writer = self.writer.as_ref().ok_or(Error::ReadOnly { why: "it was opened so" })?;
-        let inner = writer.inner.lock();
+        let inner = self.writer()?.inner.lock();
         inner.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(sql("emptying the log"))
     }
 }

@@ -67,6 +67,17 @@ impl Index {
         options: &QueryOptions,
         watch: &Watch,
     ) -> Result<Results> {
+        self.reading(|| self.query_once(queries, n_queries, dimension, options, watch))
+    }
+
+    fn query_once(
+        &self,
+        queries: &[f32],
+        n_queries: usize,
+        dimension: u32,
+        options: &QueryOptions,
+        watch: &Watch,
+    ) -> Result<Results> {
         let (snapshot, answers) = self.answer(queries, n_queries, dimension, options, watch)?;
         let total = answers.iter().map(|a| a.rows.len()).sum();
         let mut results = Results {
@@ -121,7 +132,7 @@ impl Index {
         if self.snapshot.load().config.id_kind != IdKind::U64 {
             return Err(Error::Unsupported { what: "query_into for ids that are byte strings" });
         }
-        let (snapshot, answers) = self.answer(queries, n_queries, dimension, options, watch)?;
+        let (snapshot, answers) = self.reading(|| self.answer(queries, n_queries, dimension, options, watch))?;
         for (q, answer) in answers.iter().enumerate() {
             counts[q] = answer.rows.len() as u32;
             for (i, &(distance, row)) in answer.rows.iter().enumerate() {

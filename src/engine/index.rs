@@ -48,6 +48,8 @@ pub struct Index {
     pub(super) pinned_runs: AtomicUsize,
     pub(super) merge_queued: AtomicBool,
     pub(super) job: Mutex<Option<Arc<TrainingJob>>>,
+    /// Items below which upserts start no training, after one that failed or was cancelled.
+    pub(super) train_again_above: AtomicU64,
     pub(super) scratch: Mutex<Vec<Box<QueryScratch>>>,
     pub(super) cache_hits: AtomicU64,
     dropped: AtomicBool,
@@ -82,6 +84,7 @@ impl Index {
             pinned_runs: AtomicUsize::new(0),
             merge_queued: AtomicBool::new(false),
             job: Mutex::default(),
+            train_again_above: AtomicU64::new(0),
             scratch: Mutex::default(),
             cache_hits: AtomicU64::new(0),
             dropped: AtomicBool::new(false),
@@ -238,7 +241,8 @@ impl Index {
         let intake = Intake::new(batch, &config)?;
         watch.check()?;
         let done = self.write(Op::Upsert(intake))?;
-        let (training_triggered, threshold) = self.after_write(done.live);
+        self.merge_if_due();
+        let (training_triggered, threshold) = self.train_if_outgrown(done.live);
         Ok(UpsertResult {
             inserted: done.inserted,
             updated: done.updated,
@@ -266,7 +270,7 @@ impl Index {
         let mut column = IdColumn::with_capacity(kind, ids.len())?;
         (0..ids.len()).for_each(|i| ids.with(i, |id| column.push(id)));
         let done = self.write(Op::Delete(column))?;
-        self.after_write(done.live);
+        self.merge_if_due();
         Ok(done.deleted)
     }
 

@@ -29,6 +29,12 @@ pub(super) const DROPPED: u32 = u32::MAX;
 
 /// Extents encoded by one work item.
 const GRAIN: usize = 8;
+/// Bytes of vectors encoded between two looks at the watch.
+const STEP_BYTES: usize = 8 << 20;
+/// Multiplications of an assignment between two looks at the watch: some milliseconds.
+const STEP_WORK: usize = 1 << 30;
+/// Bytes of payload copied between two looks at the watch.
+const STEP_PAYLOAD: u64 = 4 << 20;
 
 /// What to rewrite, and how.
 pub(super) struct Rebuild<'a> {
@@ -189,6 +195,7 @@ impl Rebuild<'_> {
         let s = &self.pinned;
         let dim = self.to.quantizer.dim();
         let mut lists = try_zeroed::<u32>(rows.len(), "rebuild")?;
+        let step = (STEP_WORK / (dim * self.to.lists())).max(LANES);
         let same = s.generation.as_deref().is_some_and(|from| std::ptr::eq(from, self.to));
         // Under the same centroids a run's rows are in their lists already.
         let known = if same { s.runs[..self.runs.end].last().map_or(rows.start, |(b, r)| b + r.len()) } else { rows.start };
@@ -205,7 +212,10 @@ impl Rebuild<'_> {
                 let n = vectors.len() / dim;
                 if first >= known {
                     let at = (first - rows.start) as usize;
-                    self.to.centroids.assign(vectors, &self.index.shared.exec, &mut lists[at..at + n])?;
+                    for (vectors, lists) in vectors.chunks(step * dim).zip(lists[at..at + n].chunks_mut(step)) {
+                        self.watch.check()?;
+                        self.to.centroids.assign(vectors, &self.index.shared.exec, lists)?;
+                    }
                 }
                 observe(first, vectors)?;
                 self.progress.advance(n as u64);
@@ -310,11 +320,15 @@ impl Rebuild<'_> {
             let (start, end) = ((rows.start - first) as usize * dim, (rows.end - first) as usize * dim);
             &staged.f32s()[start..end]
         };
-        // Enough work for all threads, little enough memory: some megabytes of codes at a time.
-        let batch = GRAIN * self.index.shared.exec.threads() * 8;
-        for start in group.clone().step_by(batch) {
+        // Enough work for all threads, little enough memory and time.
+        let step = (STEP_BYTES / (dim * 4)) as u32;
+        let mut start = group.start;
+        while start < group.end {
             self.watch.check()?;
-            let end = group.end.min(start + batch);
+            let mut end = start + 1;
+            while end < group.end && extents.rows(end).end - extents.rows(start).start <= step {
+                end += 1;
+            }
             let encoded = self.index.shared.exec.map((end - start).div_ceil(GRAIN), |i| {
                 let range = start + i * GRAIN..end.min(start + (i + 1) * GRAIN);
                 let encode = |e: usize| -> Result<Buffer> {
@@ -331,12 +345,14 @@ impl Rebuild<'_> {
                     codes.align()?;
                 }
             }
+            self.watch.check()?;
             if let Some(vectors) = &mut vectors {
                 for e in start..end {
                     push_f32s(vectors, of(e))?;
                     vectors.align()?;
                 }
             }
+            start = end;
         }
         Ok(())
     }
@@ -352,13 +368,14 @@ impl Rebuild<'_> {
         }
         let mut data = BlobWriter::new(drafts, Kind::Payload, FrameSize::K16);
         let mut entries = try_zeroed::<Entry>(live, "rebuild")?;
-        let (mut at, mut bytes) = (0u64, Vec::new());
+        let (mut at, mut bytes, mut checked) = (0u64, Vec::new(), 0);
         for (base, len, payload) in parts {
             let Some(payload) = payload else { continue };
             let mut reader = PayloadReader::new(payload);
             for row in 0..len {
-                if row.is_multiple_of(256) {
+                if row.is_multiple_of(256) || at - checked > STEP_PAYLOAD {
                     self.watch.check()?;
+                    checked = at;
                 }
                 let place = map[(base + row - rows.start) as usize];
                 if place == DROPPED {

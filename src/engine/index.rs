@@ -4,6 +4,7 @@
 //! load) and, where they start from ids, the id map for as long as the lookup; snapshot and id map change together
 //! under the id map's write lock, so a reader that holds it sees both of one commit.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -41,7 +42,7 @@ pub struct Index {
     pub(super) snapshot: ArcSwap<Snapshot>,
     pub(super) ids: RwLock<IdMap>,
     pub(super) writer: Mutex<WriterState>,
-    pub(super) queue: Mutex<Vec<Arc<Request>>>,
+    pub(super) queue: Mutex<VecDeque<Arc<Request>>>,
     /// Held by whoever replaces runs: a merge, a compaction, the end of a training.
     pub(super) merging: Mutex<()>,
     /// Leading runs that a training reads and merges must leave alone.

@@ -12,6 +12,8 @@ use crate::store::memory::MemoryStore;
 #[derive(Clone)]
 pub struct Backend {
     store: Arc<dyn Store>,
+    /// The process that opened it: a child must not touch the file its parent has open.
+    pid: u32,
 }
 
 impl Backend {
@@ -29,31 +31,31 @@ impl Backend {
             }
             _ => Arc::new(FileStore::open(Path::new(url), read_only)?),
         };
-        Ok(Self { store })
+        Ok(Self::over(store))
     }
 
     /// A backend over any store. For tests with faults.
     #[doc(hidden)]
     #[must_use]
     pub fn over(store: Arc<dyn Store>) -> Self {
-        Self { store }
+        Self { store, pid: std::process::id() }
     }
 
     /// Names of all indexes, in order.
     pub fn list(&self) -> Result<Vec<String>> {
-        Ok(self.store.spaces()?.into_iter().map(|(name, _)| name).collect())
+        Ok(self.store()?.spaces()?.into_iter().map(|(name, _)| name).collect())
     }
 
     /// Whether there is an index of that name.
     pub fn contains(&self, name: &str) -> Result<bool> {
-        Ok(self.store.find_space(name)?.is_some())
+        Ok(self.store()?.find_space(name)?.is_some())
     }
 
     /// Removes an index without its key, for what no key opens any more. [`Error::NotFound`] when there is none.
     pub fn drop_index(&self, name: &str) -> Result<()> {
         const NONE: Error = Error::NotFound { what: "index" };
-        let id = self.store.find_space(name)?.ok_or(NONE)?;
-        if self.store.drop_space(id)? { Ok(()) } else { Err(NONE) }
+        let id = self.store()?.find_space(name)?.ok_or(NONE)?;
+        if self.store()?.drop_space(id)? { Ok(()) } else { Err(NONE) }
     }
 
     /// Whether every write gives [`Error::ReadOnly`].
@@ -62,17 +64,24 @@ impl Backend {
         self.store.read_only()
     }
 
+    /// Whether what was acknowledged survives the process.
+    #[must_use]
+    pub fn durable(&self) -> bool {
+        self.store.caps().durable
+    }
+
     /// Gives the room of removed objects back to the system.
     pub fn reclaim(&self) -> Result<()> {
-        self.store.reclaim()
+        self.store()?.reclaim()
     }
 
     /// Bytes the store takes on its medium.
     pub fn size(&self) -> Result<u64> {
-        self.store.size()
+        self.store()?.size()
     }
 
-    pub(super) fn store(&self) -> &Arc<dyn Store> {
-        &self.store
+    /// The store, or [`Error::Forked`] in a child process.
+    pub(super) fn store(&self) -> Result<&Arc<dyn Store>> {
+        if self.pid == std::process::id() { Ok(&self.store) } else { Err(Error::Forked) }
     }
 }

@@ -33,6 +33,12 @@ fn extract_expand(key: &[u8], salt: &[u8], info: &[u8], out: &mut [u8]) -> Resul
     Hkdf::<Sha256>::new(Some(salt), key).expand(info, out).map_err(|_| TOO_LONG)
 }
 
+/// The 32 bytes at `at` of derived material, without a copy that no one would wipe.
+pub(crate) fn key_at(material: &[u8], at: usize) -> Result<&[u8; 32]> {
+    let key = material.get(at..).and_then(<[u8]>::first_chunk);
+    key.ok_or(Error::Internal { what: "a key outside its material" })
+}
+
 /// HMAC-SHA-256 that is fed piece by piece.
 pub(crate) struct Hmac256(Hmac<Sha256>);
 

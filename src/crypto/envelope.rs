@@ -7,21 +7,26 @@
 
 use zeroize::Zeroizing;
 
-use super::derive::{HASH_LEN, Hmac256, hkdf, sha256};
+use super::derive::{HASH_LEN, Hmac256, hkdf, key_at, sha256};
 use super::keys::Keyset;
-use super::object::{HEADER_LEN, MAX_FRAMES, ObjectRef, frames_for, part};
+use super::object::{HEADER_LEN, MAX_FRAMES, ObjectRef, frames_for};
 use super::provider::{AeadKey, NONCE_LEN, TAG_LEN};
 use super::{FORMAT, SUITE};
-use crate::error::{Error, Result};
+use crate::buffer::Buffer;
+use crate::error::{Error, Result, try_with_capacity};
 use crate::store::SpaceId;
 
 const MAGIC: [u8; 4] = *b"CYBO";
 /// Nonces are frame numbers. (1 is kept for providers that insist on making their own.)
 const NONCE_COUNTER: u8 = 0;
 
-/// The only way to encrypt a single message: under a key made for it, with nonce 0.
-pub(crate) fn seal_once(key: &AeadKey, aad: &[u8], plaintext: &[u8], out: &mut [u8]) -> Result<()> {
-    key.seal(&[0; NONCE_LEN], aad, plaintext, out)
+/// The only way to encrypt a single message: in place, under a key made for it, with nonce 0. The last bytes of `text`
+/// take the tag.
+pub(crate) fn seal_once(key: &AeadKey, aad: &[u8], text: &mut [u8]) -> Result<()> {
+    const SHORT: Error = Error::Internal { what: "seal: no room for a tag" };
+    let (text, tag) = text.split_last_chunk_mut::<TAG_LEN>().ok_or(SHORT)?;
+    *tag = key.seal(&[0; NONCE_LEN], aad, text)?;
+    Ok(())
 }
 
 /// What is derived for one object. Cached by the vault, so that opening a frame costs no derivation.
@@ -55,8 +60,8 @@ impl ObjectKey {
         header[44..76].copy_from_slice(&reference.salt);
         header[76..108].copy_from_slice(&out[32..64]);
         Ok(Self {
-            aead: AeadKey::new(&part(&*out, 0))?,
-            digest_key: Zeroizing::new(part(&*out, 64)),
+            aead: AeadKey::new(key_at(&*out, 0)?)?,
+            digest_key: Zeroizing::new(*key_at(&*out, 64)?),
             header_hash: sha256(&header),
             header,
             frames,
@@ -87,32 +92,30 @@ impl ObjectKey {
         aad
     }
 
-    /// Seals `plaintext`, the whole object, into `out`, which takes header and frames. Returns the digest.
-    pub(crate) fn seal(&self, plaintext: &[u8], out: &mut [u8]) -> Result<[u8; HASH_LEN]> {
-        let (stored, payload) = (self.made_for.frame_size.stored(), self.made_for.frame_size.payload());
-        let (header, frames) = out.split_at_mut(HEADER_LEN);
-        header.copy_from_slice(&self.header);
+    /// Seals `plaintext`, the whole object: header and frames, and the digest.
+    pub(crate) fn seal(&self, plaintext: &[u8]) -> Result<(Vec<u8>, [u8; HASH_LEN])> {
+        let payload = self.made_for.frame_size.payload();
+        // All the room at once: no plaintext is left behind by a buffer that moves while it grows.
+        let mut out = try_with_capacity(self.made_for.stored_bytes() as usize, "sealed object")?;
+        out.extend_from_slice(&self.header);
         let mut digest = self.digest();
-        for (i, frame) in (0..self.frames).zip(frames.chunks_exact_mut(stored)) {
-            let from = (i as usize * payload).min(plaintext.len());
-            let piece = &plaintext[from..(from + payload).min(plaintext.len())];
-            if piece.len() == payload {
-                self.aead.seal(&Self::nonce(i), &self.aad(i), piece, frame)?;
-            } else {
-                let mut padded = Zeroizing::new(vec![0u8; payload]);
-                padded[..piece.len()].copy_from_slice(piece);
-                self.aead.seal(&Self::nonce(i), &self.aad(i), &padded, frame)?;
-            }
-            digest.update(&frame[payload..]);
+        let mut pieces = plaintext.chunks(payload);
+        for i in 0..self.frames {
+            let from = out.len();
+            out.extend_from_slice(pieces.next().unwrap_or_default());
+            out.resize(from + payload, 0);
+            let tag = self.aead.seal(&Self::nonce(i), &self.aad(i), &mut out[from..])?;
+            out.extend_from_slice(&tag);
+            digest.update(&tag);
         }
-        Ok(digest.finish())
+        Ok((out, digest.finish()))
     }
 
     /// Opens consecutive frames from `first` on into `out`, which is as long as their plaintext.
     pub(crate) fn open(&self, first: u32, sealed: &[u8], out: &mut [u8]) -> Result<()> {
         let (stored, payload) = (self.made_for.frame_size.stored(), self.made_for.frame_size.payload());
         let frames = u32::try_from(sealed.len() / stored).unwrap_or(u32::MAX);
-        if sealed.len() % stored != 0 || out.len() != self.made_for.plain_len(first, frames)? {
+        if !sealed.len().is_multiple_of(stored) || out.len() != self.made_for.plain_len(first, frames)? {
             return Err(Error::Internal { what: "open: buffers do not fit the frames" });
         }
         let mut rest = &mut *out;
@@ -121,9 +124,9 @@ impl ObjectKey {
             let authentic = if piece.len() == payload {
                 self.aead.open(&Self::nonce(i), &self.aad(i), frame, piece)
             } else {
-                let mut padded = Zeroizing::new(vec![0u8; payload]);
-                let authentic = self.aead.open(&Self::nonce(i), &self.aad(i), frame, &mut padded);
-                piece.copy_from_slice(&padded[..piece.len()]);
+                let mut padded = Buffer::zeroed(payload, "frame")?;
+                let authentic = self.aead.open(&Self::nonce(i), &self.aad(i), frame, padded.bytes_mut());
+                piece.copy_from_slice(&padded.bytes()[..piece.len()]);
                 authentic
             };
             if !authentic {

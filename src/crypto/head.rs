@@ -6,7 +6,7 @@
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::derive::{HASH_LEN, hkdf, sha256};
+use super::derive::{HASH_LEN, hkdf, key_at, sha256};
 use super::envelope::seal_once;
 use super::keys::Keyset;
 use super::keyslot::Keyslots;
@@ -56,11 +56,6 @@ pub(crate) fn seal(
         return Err(Error::invalid("manifest length", manifest.len(), "at most 64 MiB"));
     }
     let plain_len = (INNER + manifest.len()).next_multiple_of(PAD);
-    let mut plain = Zeroizing::new(try_zeroed::<u8>(plain_len, "manifest")?);
-    plain[..HASH_LEN].copy_from_slice(previous);
-    plain[HASH_LEN..INNER].copy_from_slice(&(manifest.len() as u32).to_le_bytes());
-    plain[INNER..INNER + manifest.len()].copy_from_slice(manifest);
-
     let block = slots.bytes();
     let block_len = u16::try_from(block.len()).map_err(|_| Error::Internal { what: "too many keyslots" })?;
     let envelope_at = PREAMBLE + 2 * block.len();
@@ -73,14 +68,18 @@ pub(crate) fn seal(
     out[PREAMBLE..PREAMBLE + block.len()].copy_from_slice(block);
     out[PREAMBLE + block.len()..envelope_at].copy_from_slice(block);
 
-    let epoch = keys.epoch();
-    let salt = random::hedged(keys.hedge()?, &[b"cyborg1/manifest salt", &place.seq.to_le_bytes(), &sha256(&plain)])?;
-    let (key, commitment) = derive(keys, &place, epoch, &salt)?;
     let (before, envelope) = out.split_at_mut(envelope_at);
-    envelope[..4].copy_from_slice(&epoch.to_le_bytes());
-    envelope[4..36].copy_from_slice(&salt);
-    envelope[36..ENVELOPE].copy_from_slice(&commitment);
-    seal_once(&key, &aad(&place, &before[..PREAMBLE], block, epoch), &plain, &mut envelope[ENVELOPE..])?;
+    let (fields, text) = envelope.split_at_mut(ENVELOPE);
+    text[..HASH_LEN].copy_from_slice(previous);
+    text[HASH_LEN..INNER].copy_from_slice(&(manifest.len() as u32).to_le_bytes());
+    text[INNER..INNER + manifest.len()].copy_from_slice(manifest);
+    let epoch = keys.epoch();
+    let salt = random::hedged(keys.hedge()?, &[b"cyborg1/manifest salt", &place.seq.to_le_bytes(), &sha256(text)])?;
+    let (key, commitment) = derive(keys, &place, epoch, &salt)?;
+    fields[..4].copy_from_slice(&epoch.to_le_bytes());
+    fields[4..36].copy_from_slice(&salt);
+    fields[36..].copy_from_slice(&commitment);
+    seal_once(&key, &aad(&place, &before[..PREAMBLE], block, epoch), text)?;
     Ok(out)
 }
 
@@ -131,7 +130,7 @@ pub(crate) fn open(place: Place<'_>, keys: &Keyset, head: &[u8], slots: &Keyslot
 fn derive(keys: &Keyset, place: &Place<'_>, epoch: u32, salt: &[u8; HASH_LEN]) -> Result<(AeadKey, [u8; HASH_LEN])> {
     let mut out = Zeroizing::new([0u8; 64]);
     hkdf(keys.data(epoch)?, salt, &[b"cyborg1/manifest", place.uuid], &mut *out)?;
-    Ok((AeadKey::new(&part(&*out, 0))?, part(&*out, 32)))
+    Ok((AeadKey::new(key_at(&*out, 0)?)?, part(&*out, 32)))
 }
 
 fn aad(place: &Place<'_>, preamble: &[u8], slots: &[u8], epoch: u32) -> Vec<u8> {

@@ -10,6 +10,7 @@ use std::ptr::{self, NonNull};
 
 use zeroize::Zeroize;
 
+use super::derive::key_at;
 use super::random;
 use crate::error::{Error, Result};
 
@@ -242,8 +243,7 @@ impl Keyset {
     }
 
     fn key(&self, at: usize) -> Result<&[u8; 32]> {
-        let key = self.page.bytes()?[at..].first_chunk::<32>();
-        key.ok_or(Error::Internal { what: "keyset: key outside its page" })
+        key_at(self.page.bytes()?, at)
     }
 
     /// [`Error::Forked`] in a child process. A memory read.

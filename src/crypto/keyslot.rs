@@ -7,10 +7,9 @@
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use zeroize::Zeroizing;
 
-use super::derive::{HASH_LEN, hkdf, sha256};
+use super::derive::{HASH_LEN, hkdf, key_at, sha256};
 use super::envelope::seal_once;
 use super::keys::{Keyset, MAX_EPOCHS};
-use super::object::part;
 use super::provider::{AeadKey, NONCE_LEN, TAG_LEN};
 use super::{FORMAT, SUITE, random};
 use crate::error::{Error, Result};
@@ -44,7 +43,7 @@ impl SlotKeys {
     }
 
     fn wrapping(&self) -> Result<AeadKey> {
-        AeadKey::new(&part(&*self.0, 0))
+        AeadKey::new(key_at(&*self.0, 0)?)
     }
 
     fn commitment(&self) -> &[u8] {
@@ -63,10 +62,9 @@ impl Keyslots {
         slot[8..40].copy_from_slice(&random::hedged(keys.hedge()?, &[b"cyborg1/slot salt", uuid])?);
         let derived = SlotKeys::derive(key, uuid, &slot)?;
         slot[40..72].copy_from_slice(derived.commitment());
-        let mut plain = Zeroizing::new(vec![0u8; keys.encoded_len()]);
-        keys.write(&mut plain)?;
         let (header, wrapped) = slot.split_at_mut(SLOT_HEADER);
-        seal_once(&derived.wrapping()?, &aad(uuid, header), &plain, wrapped)?;
+        keys.write(&mut wrapped[..keys.encoded_len()])?;
+        seal_once(&derived.wrapping()?, &aad(uuid, header), wrapped)?;
 
         let mut bytes = Vec::with_capacity(BLOCK_HEADER + slot.len() + HASH_LEN);
         bytes.extend_from_slice(&MAGIC);
@@ -88,8 +86,10 @@ impl Keyslots {
             (false, true) => b,
             (false, false) => return Err(DAMAGED),
         };
+        // A block that is shorter than its header and check may still carry a check that fits.
+        let head = bytes.first_chunk::<BLOCK_HEADER>().filter(|_| bytes.len() >= BLOCK_HEADER + HASH_LEN);
+        let head = head.ok_or(DAMAGED)?;
         let slots = Self { bytes: bytes.to_vec() };
-        let head = bytes.first_chunk::<BLOCK_HEADER>().ok_or(DAMAGED)?;
         let format = u16::from_le_bytes([head[4], head[5]]);
         if head[..4] != MAGIC || head[8..24] != uuid[..] {
             return Err(DAMAGED);

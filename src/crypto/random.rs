@@ -1,7 +1,7 @@
 //! Randomness from the system, hedged: a stuck or cloned generator still cannot make a (key, nonce) pair come twice.
 //!
 //! A hedged value is an HMAC under a secret of the keyset over 32 random bytes, the process id, the monotonic clock, a
-//! counter of this process and whatever the value is for (for a salt: the name and the hash of the plaintext). With good
+//! counter of this process and whatever the value is for (for a salt: the name and a fingerprint of the plaintext). With good
 //! randomness it is random; with none it still differs for every call of every process and for every plaintext.
 
 use std::sync::atomic::{AtomicU64, Ordering};

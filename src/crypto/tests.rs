@@ -76,7 +76,7 @@ fn objects_of_every_size_come_back_whole_and_in_parts() {
                 }
             }
             assert!(vault.fetch(&r, r.frames(), 1).is_err());
-            vault.delete(&[r.clone()]).unwrap();
+            vault.delete(std::slice::from_ref(&r)).unwrap();
             assert!(corrupt(vault.read_all(&r)));
         }
     }
@@ -376,10 +376,13 @@ fn a_sweep_takes_what_an_earlier_process_left_and_nothing_else() {
     assert!(corrupt(vault.verify(&left.reference)));
 }
 
+/// A manifest whose commit failed, and how.
+type Failed = (Vec<u8>, Error);
+
 /// The scenario of the fault loop. Returns the manifests that were acknowledged, in order, and the one that failed.
-fn scenario(backend: &Backend) -> (Vec<Vec<u8>>, Option<(Vec<u8>, Error)>) {
+fn scenario(backend: &Backend) -> (Vec<Vec<u8>>, Option<Failed>) {
     let mut acked = Vec::new();
-    let mut run = || -> Result<(), (Vec<u8>, Error)> {
+    let mut run = || -> Result<(), Failed> {
         let vault = Vault::create(backend, "x", &KEY, &[]).map_err(|e| (vec![], e))?;
         acked.push(vec![]);
         let mut live: Vec<ObjectRef> = Vec::new();
@@ -450,6 +453,40 @@ fn a_commit_that_was_applied_but_not_acknowledged_is_followed() {
     store.heal();
     assert_eq!(vault.commit(b"three", &[], &[]).unwrap(), 3);
     assert_eq!(&vault.load().unwrap().bytes[..], b"three");
+}
+
+/// Keyslots and manifests made by someone who can compute an unkeyed check: refused, without a panic.
+#[test]
+fn hostile_heads_are_refused() {
+    let (store, backend) = bench();
+    let (vault, _) = small(&backend);
+    let id = vault.uuid();
+    let good = store.head(id).unwrap().unwrap().bytes;
+    let block = usize::from(u16::from_le_bytes([good[6], good[7]]));
+    let mut rng = Rng::new(17);
+    for round in 0..20_000 {
+        let mut slots = good[16..16 + block].to_vec();
+        if round % 2 == 0 {
+            slots.truncate(rng.below(block + 1).max(32));
+        }
+        for _ in 0..rng.below(4) {
+            let at = rng.below(slots.len());
+            slots[at] = rng.next_u64() as u8;
+        }
+        let body = slots.len() - 32;
+        let sum = derive::sha256(&slots[..body]);
+        slots[body..].copy_from_slice(&sum);
+        let mut head = good[..6].to_vec();
+        head.extend_from_slice(&(slots.len() as u16).to_le_bytes());
+        let check = derive::sha256(&head);
+        head.extend_from_slice(&check[..8]);
+        head.extend_from_slice(&slots);
+        head.extend_from_slice(&slots);
+        head.extend_from_slice(&good[16 + 2 * block..][..rng.below(good.len() - 16 - 2 * block + 1)]);
+        let same = head == good;
+        store.with_space(id, |s| s.head.bytes = head);
+        assert!(same || reopen(&backend).is_err());
+    }
 }
 
 #[test]

@@ -13,12 +13,13 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::backend::Backend;
-use super::derive::{HASH_LEN, sha256};
+use super::derive::{HASH_LEN, hkdf, sha256};
 use super::envelope::{ObjectKey, check_len};
 use super::head::{self, Place};
 use super::keys::Keyset;
 use super::keyslot::Keyslots;
 use super::object::{FrameSize, HEADER_LEN, Kind, ObjectRef, part};
+use super::provider::AeadKey;
 use super::random;
 use crate::buffer::Buffer;
 use crate::error::{Error, Result, try_zeroed};
@@ -54,6 +55,8 @@ pub struct Vault {
     id: SpaceId,
     name: String,
     keys: Keyset,
+    /// Fingerprints plaintexts for the salts of objects.
+    hash: AeadKey,
     state: Mutex<State>,
     /// `state.seq`, to be read without waiting for a commit.
     seq: AtomicU64,
@@ -83,9 +86,9 @@ impl Vault {
         let id: SpaceId = part(&random::hedged(keys.hedge()?, &[b"cyborg1/uuid"])?, 0);
         let slots = Keyslots::create(&id, key, &keys)?;
         let bytes = head::seal(Place { uuid: &id, name, seq: 1 }, &keys, &slots, &[0; HASH_LEN], manifest)?;
-        backend.store().create_space(name, id, &bytes)?;
+        backend.store()?.create_space(name, id, &bytes)?;
         let state = State { seq: 1, digest: sha256(&bytes), slots, unsettled: None };
-        Ok(Self::new(backend, id, name, keys, state))
+        Self::new(backend, id, name, keys, state)
     }
 
     /// Opens the index called `name`. [`Error::NotFound`], [`Error::WrongKey`], [`Error::Version`], or
@@ -93,19 +96,22 @@ impl Vault {
     pub fn open(backend: &Backend, name: &str, key: &[u8]) -> Result<(Self, Manifest)> {
         check_name(name)?;
         check_key(key)?;
-        let id = backend.store().find_space(name)?.ok_or(NO_INDEX)?;
-        let found = backend.store().head(id)?.ok_or(Error::Corrupt { what: "catalog (an index without a head)" })?;
+        let id = backend.store()?.find_space(name)?.ok_or(NO_INDEX)?;
+        let found = backend.store()?.head(id)?.ok_or(Error::Corrupt { what: "catalog (an index without a head)" })?;
         let (slots, envelope) = head::split(&id, &found.bytes)?;
         let keys = slots.unlock(&id, key)?;
         let place = Place { uuid: &id, name, seq: found.seq };
         let opened = head::open(place, &keys, &found.bytes, &slots, envelope)?;
         let state = State { seq: found.seq, digest: sha256(&found.bytes), slots, unsettled: None };
-        Ok((Self::new(backend, id, name, keys, state), Manifest { seq: found.seq, bytes: opened.bytes }))
+        Ok((Self::new(backend, id, name, keys, state)?, Manifest { seq: found.seq, bytes: opened.bytes }))
     }
 
-    fn new(backend: &Backend, id: SpaceId, name: &str, keys: Keyset, state: State) -> Self {
-        Self {
-            store: Arc::clone(backend.store()),
+    fn new(backend: &Backend, id: SpaceId, name: &str, keys: Keyset, state: State) -> Result<Self> {
+        let mut hash = Zeroizing::new([0; 32]);
+        hkdf(keys.hedge()?, &id, &[b"cyborg1/fingerprint"], &mut *hash)?;
+        Ok(Self {
+            hash: AeadKey::new(&hash)?,
+            store: Arc::clone(backend.store()?),
             id,
             name: name.to_owned(),
             keys,
@@ -113,7 +119,7 @@ impl Vault {
             own: Mutex::default(),
             state: Mutex::new(state),
             cache: RwLock::default(),
-        }
+        })
     }
 
     /// Name of the index.
@@ -182,6 +188,7 @@ impl Vault {
 
     /// Whether the store has a newer head than was seen. One small read.
     pub fn newer(&self) -> Result<bool> {
+        self.keys.check_pid()?;
         let seen = self.seq();
         match self.store.head_seq(self.id)?.ok_or(NO_INDEX)? {
             got if got < seen => Err(Error::Rollback { seen, got }),
@@ -197,7 +204,7 @@ impl Vault {
         let mut name = [0u8; 24];
         name[..16].copy_from_slice(&random::hedged(hedge, &[b"cyborg1/name"])?[..16]);
         name[16..].copy_from_slice(&self.seq().to_be_bytes());
-        let salt = random::hedged(hedge, &[b"cyborg1/object salt", &name, &sha256(plaintext)])?;
+        let salt = random::hedged(hedge, &[b"cyborg1/object salt", &name, &self.hash.fingerprint(plaintext)?])?;
         let mut reference = ObjectRef {
             name: Name(name),
             kind,
@@ -207,9 +214,8 @@ impl Vault {
             salt,
             digest: [0; HASH_LEN],
         };
-        let mut bytes = try_zeroed(reference.stored_bytes() as usize, "sealed object")?;
-        let key = ObjectKey::derive(&self.keys, &self.id, &reference)?;
-        reference.digest = key.seal(plaintext, &mut bytes)?;
+        let (bytes, digest) = ObjectKey::derive(&self.keys, &self.id, &reference)?.seal(plaintext)?;
+        reference.digest = digest;
         Ok(Sealed { reference, bytes })
     }
 
@@ -299,11 +305,8 @@ impl Vault {
 
     /// Reads a whole object and checks every byte of it.
     pub fn verify(&self, reference: &ObjectRef) -> Result<()> {
-        let mut scratch = Zeroizing::new(Vec::new());
-        self.walk(reference, |key, first, sealed, plain_len| {
-            scratch.resize(plain_len, 0);
-            key.open(first, sealed, &mut scratch)
-        })
+        let mut scratch = Buffer::zeroed(reference.payload_len.min(PIECE as u64) as usize, "scratch")?;
+        self.walk(reference, |key, first, sealed, plain_len| key.open(first, sealed, &mut scratch.bytes_mut()[..plain_len]))
     }
 
     /// Reads an object in pieces of whole frames, hands each to `each` (key, first frame, sealed bytes, length of their
@@ -339,6 +342,7 @@ impl Vault {
 
     /// Reads frames as they are stored, for a cache of ciphertext.
     pub fn fetch(&self, reference: &ObjectRef, first: u32, frames: u32) -> Result<Vec<u8>> {
+        self.keys.check_pid()?;
         reference.plain_len(first, frames)?;
         let stored = reference.frame_size.stored();
         let mut sealed = try_zeroed(frames as usize * stored, "sealed frames")?;
@@ -408,11 +412,13 @@ impl Vault {
 
     /// Bytes of all stored objects of this index, live or not.
     pub fn stored_bytes(&self) -> Result<u64> {
+        self.keys.check_pid()?;
         Ok(self.store.list(self.id)?.iter().map(|(_, len)| len).sum())
     }
 
     /// Gives the room of removed objects back to the system.
     pub fn reclaim(&self) -> Result<()> {
+        self.keys.check_pid()?;
         self.store.reclaim()
     }
 

@@ -1,8 +1,8 @@
 //! A generation: one trained layout. Centroids, quantizer and the recall curve measured when it was made.
 //!
 //! ```text
-//! object  u8 version, u64 number, u32 lists, u32 dimension, f32 x lists x dimension centroids,
-//!         u32 length, quantizer, recall curve
+//! object  u8 version, u64 number, u64 items when trained, u32 lists, u32 dimension,
+//!         f32 x lists x dimension centroids, u32 length, quantizer, recall curve
 //! ```
 
 use super::curve::RecallCurve;
@@ -17,6 +17,8 @@ const VERSION: u8 = 1;
 /// One layout of an index. Number 0 is the untrained one: a single list, flat codes, exact search.
 pub(super) struct Generation {
     pub(super) number: u64,
+    /// Items the index held when this was trained: what growth is measured against.
+    pub(super) items: u64,
     pub(super) centroids: Centroids,
     pub(super) quantizer: Quantizer,
     pub(super) curve: RecallCurve,
@@ -27,6 +29,7 @@ impl Generation {
     pub(super) fn untrained(similarity: Similarity, dim: usize) -> Result<Self> {
         Ok(Self {
             number: 0,
+            items: 0,
             centroids: Centroids::new(dim, vec![0.0; dim])?,
             quantizer: Quantizer::flat(similarity, dim),
             curve: RecallCurve::default(),
@@ -43,6 +46,7 @@ impl Generation {
         let mut out = Vec::new();
         out.put_u8(VERSION);
         out.put_u64(self.number);
+        out.put_u64(self.items);
         out.put_u32(self.centroids.len() as u32);
         out.put_u32(self.centroids.dim() as u32);
         out.put_f32s(self.centroids.rows());
@@ -62,7 +66,7 @@ impl Generation {
             VERSION => {}
             v => return Err(Error::Version { what: "generation", got: v.into(), supported: VERSION.into() }),
         }
-        let number = r.u64()?;
+        let (number, items) = (r.u64()?, r.u64()?);
         let (lists, dim) = (r.u32()?, r.u32()?);
         if !(1..=MAX_LISTS).contains(&lists) || !(1..=MAX_DIMENSION).contains(&dim) {
             return Err(corrupt);
@@ -75,6 +79,6 @@ impl Generation {
         if quantizer.dim() != dim as usize {
             return Err(corrupt);
         }
-        Ok(Self { number, centroids: Centroids::new(dim as usize, rows)?, quantizer, curve })
+        Ok(Self { number, items, centroids: Centroids::new(dim as usize, rows)?, quantizer, curve })
     }
 }

@@ -83,15 +83,9 @@ impl Index {
     /// items above which one is.
     pub(super) fn train_if_outgrown(&self, live: u64) -> (bool, u64) {
         let s = self.snapshot.load();
-        let trained = s.generation.as_ref().filter(|g| g.number > 0);
-        let lists = trained.map_or(1, |g| g.lists() as u64);
-        let mut threshold = s.config.retrain_threshold.saturating_mul(lists);
-        if trained.is_some() {
-            // Also when the automatic number of lists would be twice that; the untrained index's threshold is the least.
-            threshold = threshold.min(items_for_lists(2 * lists).max(s.config.retrain_threshold));
-        }
+        let threshold = retrain_threshold(s.config.retrain_threshold, s.generation.as_deref());
         // A job that failed would fail again, and one that was cancelled is not wanted: not before it is another index.
-        threshold = threshold.max(self.train_again_above.load(Ordering::Relaxed));
+        let threshold = threshold.max(self.train_again_above.load(Ordering::Relaxed));
         if !s.config.auto_train || live <= threshold {
             return (false, threshold);
         }
@@ -244,7 +238,7 @@ impl Index {
         let quantizer = Quantizer::train(self.quantizer(), similarity, dim, &sample, &assignment, &centroids)?;
         watch.check()?;
         let number = s.generation.as_ref().map_or(0, |g| g.number) + 1;
-        let generation = Generation { number, centroids, quantizer, curve: RecallCurve::default() };
+        let generation = Generation { number, items: s.live(), centroids, quantizer, curve: RecallCurve::default() };
         Ok((generation, Calibrator::new(similarity, dim, held_out, &s.tombstones)))
     }
 
@@ -310,10 +304,17 @@ impl Index {
     }
 }
 
-/// The number of items above which [`kmeans::auto_lists`] gives at least `lists`: the root rule or its cap, whichever is
-/// later.
-fn items_for_lists(lists: u64) -> u64 {
-    (lists * lists / 16).max(2 * lists)
+/// The number of items above which an index trains by itself: `per_list` while untrained; then `per_list` a list, or
+/// where the automatic number of lists, which grows with the root of the items, would be twice what it was, whichever
+/// comes first. Never before it has grown by a quarter: under a small `per_list` the rule would hold again at once.
+fn retrain_threshold(per_list: u64, generation: Option<&Generation>) -> u64 {
+    match generation.filter(|g| g.number > 0) {
+        None => per_list,
+        Some(g) => {
+            let full = per_list.saturating_mul(g.lists() as u64);
+            full.min(g.items.saturating_mul(4).max(per_list)).max(g.items.saturating_add(g.items / 4))
+        }
+    }
 }
 
 /// Lists in random order: neighbours in space must not be neighbours in the store.
@@ -386,13 +387,22 @@ mod tests {
     }
 
     #[test]
-    fn a_freshly_trained_index_is_never_due_again_at_once() {
-        for n in (2..5000u64).chain([20_000, 331_479, 10_000_000, 4_000_000_000]) {
-            let lists = u64::from(kmeans::auto_lists(n));
-            let due = items_for_lists(2 * lists);
-            assert!(due >= n + n / 2, "{n}: {lists} lists, due at {due}");
-            assert!(u64::from(kmeans::auto_lists(due + 1)) >= (2 * lists).min(MAX_LISTS.into()) - 1, "{n}: {due}");
-        }
+    fn training_is_due_by_items_a_list_or_by_growth() {
+        let mut g = Generation::untrained(crate::types::Similarity::L2, 2).unwrap();
+        assert_eq!(retrain_threshold(10_000, None), 10_000);
+        assert_eq!(retrain_threshold(10_000, Some(&g)), 10_000);
+        g.number = 1;
+        g.centroids = Centroids::new(2, vec![0.0; 2 * 400]).unwrap();
+        g.items = 10_001;
+        assert_eq!(retrain_threshold(10_000, Some(&g)), 40_004);
+        // Lists chosen by hand, few or many, do not set off a storm.
+        g.items = 5_000_000;
+        assert_eq!(retrain_threshold(10_000, Some(&g)), 6_250_000);
+        g.items = 100;
+        assert_eq!(retrain_threshold(10_000, Some(&g)), 10_000);
+        // Nor does a small threshold, whose 400 lists are full as soon as they are made.
+        g.items = 10_000;
+        assert_eq!(retrain_threshold(10, Some(&g)), 12_500);
     }
 
     #[test]

@@ -2,9 +2,9 @@
 //!
 //! A row is `u = round((x - mean) / step) + 128` (u8), a centroid `q = round(factor * c)` (i8) where `c` is the
 //! centroid in the same units. Then `bias + sum u q` with `bias = round(-|q|^2 / (2 factor)) - 128 sum q` ranks
-//! centroids as their distance does: `|x - c|^2 = |x|^2 - 2 score / factor` in units of `step^2` (SPEED.md part 2
-//! section 2). All sums are integers, so results are equal bit for bit on every machine; the few float steps keep
-//! one order and never fuse. A score fits 32 bits at every dimension: see [`greatest_code`].
+//! centroids as their distance does: `|x - c|^2 = |x|^2 - 2 score / factor` in units of `step^2`. All sums are
+//! integers, so results are equal bit for bit on every machine; the few float steps keep one order and never fuse. A
+//! score fits 32 bits at every dimension: see [`greatest_code`].
 
 use crate::error::{Result, try_zeroed};
 use crate::kernels::Panels;
@@ -33,7 +33,7 @@ fn greatest_code(dim: usize) -> f32 {
 
 /// `value`, at most 2^22 in size, rounded to the nearest whole number (halves to even).
 #[inline]
-pub(super) fn round(value: f32) -> i32 {
+pub(crate) fn round(value: f32) -> i32 {
     (value + ROUND).to_bits() as i32 - ROUND.to_bits() as i32
 }
 
@@ -83,15 +83,15 @@ impl ByteSpace {
     /// Writes the `dim` bytes of `row`; gives `sum (u - 128)^2` and whether a value was clipped.
     pub(crate) fn encode(&self, row: &[f32], out: &mut [u8]) -> (i32, bool) {
         let scale = 1.0 / self.step;
-        let (mut norm, mut greatest) = (0i32, 0f32);
-        for ((&x, &mean), out) in row.iter().zip(&self.mean).zip(out) {
+        let mut clipped = 0;
+        for ((&x, &mean), out) in row.iter().zip(&self.mean).zip(out.iter_mut()) {
             let value = (x - mean) * scale;
-            greatest = if value.abs() > greatest { value.abs() } else { greatest };
-            let code = round(value.clamp(-127.0, 127.0));
-            norm += code * code;
-            *out = (code + 128) as u8;
+            clipped |= u32::from(value.abs() > 127.5);
+            *out = (round(value.clamp(-127.0, 127.0)) + 128) as u8;
         }
-        (norm, greatest > 127.5)
+        // A loop of its own: together neither would become vector code.
+        let square = |&u: &u8| (i32::from(u) - 128) * (i32::from(u) - 128);
+        (out.iter().map(square).sum(), clipped != 0)
     }
 
     /// `centroid` in the units of the space, where a byte `u` stands for `u - 128`.

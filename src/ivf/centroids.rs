@@ -1,10 +1,10 @@
 //! The centroids of a generation: which lists a query visits and which list a vector belongs to.
 //!
-//! Two byte forms of the same rows. *Coarse choice* of one query: blocks of 16 centroids, a step per dimension folded
-//! into the query, which gets its own scale; about 10 us for 2300 lists of 100 dimensions. *Assignment* of many rows:
-//! panels for the integer product of [`crate::ivf::bytes`], whose space is fitted to the batch, then the best two are
-//! ranked again in float32 (SPEED.md part 2 section 3: the exact list for 99.95 % of the rows). Both rank by L2,
-//! also for inner products, because lists are made by L2.
+//! Two byte forms of the same rows. *Coarse choice* of one query: blocks of 16 centroids, a step per dimension
+//! folded into the query, which gets its own scale; about 10 us for 2300 lists of 100 dimensions. *Assignment* of
+//! many rows: panels for the integer product of [`crate::ivf::bytes`], whose space is fitted to the batch, then the
+//! best two are ranked again in float32 (the exact list for 99.95 % of the rows). Both rank by L2, also for inner
+//! products, because lists are made by L2.
 
 use std::sync::OnceLock;
 

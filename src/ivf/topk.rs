@@ -1,8 +1,8 @@
 //! The k best of a scan: a running threshold and a buffer of 2k places, no heap.
 //!
-//! Scores above the threshold are appended by a SIMD filter; when 2k wait, a selection keeps the k best and the worst
-//! of them becomes the threshold (SPEED.md part 1 section 4). Invariant: the result is the k greatest by (score, then
-//! lower row), whatever the order and the cut of the offers; a NaN or an infinitely bad score is never kept.
+//! Scores above the threshold are appended by a SIMD filter; when 2k wait, a selection keeps the k best and the
+//! worst of them becomes the threshold. Invariant: the result is the k greatest by (score, then lower row), whatever
+//! the order and the cut of the offers; a NaN or an infinitely bad score is never kept.
 
 use crate::kernels::{Kernels, LANES, best};
 
@@ -32,8 +32,7 @@ impl TopK {
     /// As [`TopK::new`] with the filter of one SIMD level.
     #[must_use]
     pub fn with_kernels(kernels: &'static Kernels, k: usize) -> Self {
-        let mut top =
-            Self { kernels, k, floor: 0.0, len: 0, scores: Vec::new(), rows: Vec::new(), keys: Vec::new() };
+        let mut top = Self { kernels, k, floor: 0.0, len: 0, scores: Vec::new(), rows: Vec::new(), keys: Vec::new() };
         top.reset(k);
         top
     }

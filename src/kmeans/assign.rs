@@ -6,12 +6,11 @@ use super::Job;
 use super::lists::{Lists, means};
 use super::rows::Rows;
 use crate::error::{Result, try_zeroed};
-use crate::exec::Exec;
 use crate::ivf::bytes::ByteCentroids;
 use crate::kernels::{Best, Kernels, Panels};
 use crate::rng::{Rng, sample_indices};
 
-/// Rows that pass a panel together (SPEED.md part 2 section 2: they stay in the L1 cache).
+/// Rows that pass a panel together (they stay in the L1 cache).
 const ROWS: usize = 480;
 /// Products between two looks at the watch: a millisecond with VNNI, 30 ms without any SIMD.
 const PRODUCTS: usize = 1 << 28;
@@ -58,10 +57,10 @@ pub(super) fn assign_here<A: Answer>(job: &Job, index: &[u32], panels: &Panels, 
 }
 
 /// Assigns the rows `index` to all centroids of `panels`.
-pub(super) fn assign_all(job: &Job, exec: &Exec, index: &[u32], panels: &Panels) -> Result<Vec<Best>> {
+pub(super) fn assign_all(job: &Job, index: &[u32], panels: &Panels) -> Result<Vec<Best>> {
     let mut out: Vec<Best> = try_zeroed(index.len(), "answers")?;
     let piece = piece(panels.len(), job.rows.dim);
-    exec.for_each_chunk(&mut out, piece, |i, out| {
+    job.exec.for_each_chunk(&mut out, piece, |i, out| {
         if job.watch.check().is_ok() {
             Best::assign(job.kernels, job.rows, &index[i * piece..][..out.len()], panels, out);
         }
@@ -79,8 +78,9 @@ pub(super) struct Found {
     pub(super) factor: f64,
 }
 
-/// `iterations` (at least 1) of Lloyd's algorithm over the rows `index` from `k` random ones of them; nothing for no rows.
-pub(super) fn lloyd(job: &Job, exec: &Exec, index: &[u32], k: usize, iterations: u32, rng: &mut Rng) -> Result<Found> {
+/// `iterations` (at least 1) of Lloyd's algorithm over the rows `index` from `k` random ones of them; nothing for no
+/// rows.
+pub(super) fn lloyd(job: &Job, index: &[u32], k: usize, iterations: u32, rng: &mut Rng) -> Result<Found> {
     let dim = job.rows.dim;
     let mut found = Found { means: try_zeroed(k * dim, "means")?, answers: Vec::new(), factor: 1.0 };
     if k == 0 {
@@ -92,11 +92,11 @@ pub(super) fn lloyd(job: &Job, exec: &Exec, index: &[u32], k: usize, iterations:
     }
     for _ in 0..iterations {
         let centroids = ByteCentroids::new(&found.means, dim)?;
-        found.answers = assign_all(job, exec, index, &centroids.panels()?)?;
+        found.answers = assign_all(job, index, &centroids.panels()?)?;
         found.factor = centroids.factor();
         let mut lists = Lists::one(index.to_vec())?;
-        lists.regroup(k, |p| found.answers[p].position)?;
-        found.means = means(job, exec, &lists)?;
+        lists.regroup(job.watch, k, |p| found.answers[p].position)?;
+        found.means = means(job, &lists)?;
     }
     Ok(found)
 }

@@ -1,8 +1,8 @@
 //! The end: exact means in float32 from the rows themselves, the exact objective, and no list left empty.
 //!
-//! The byte passes cannot tell rows apart that differ by less than a step. Where that left lists without rows, rows far from
-//! their mean get lists of their own, as long as there are distinct rows to be had. A row too far out for the bytes
-//! does not count in the mean of a list that has others: it would drag the centroid away from all of them.
+//! The byte passes cannot tell rows apart that differ by less than a step. Where that left lists without rows, rows
+//! far from their mean get lists of their own, as long as there are distinct rows to be had. A row too far out for
+//! the bytes does not count in the mean of a list that has others: it would drag the centroid away from all of them.
 
 use std::collections::HashSet;
 
@@ -10,8 +10,10 @@ use super::Job;
 use super::lists::Lists;
 use crate::error::{Result, try_with_capacity, try_zeroed};
 
-/// Rows read between two looks at the watch.
+/// Rows of a work item, about.
 const ROWS: usize = 1024;
+/// Values read between two looks at the watch.
+const VALUES: usize = 1 << 20;
 
 /// Means of the lists and the sum of squared distances to them.
 pub(super) struct Finished {
@@ -32,38 +34,24 @@ pub(super) fn finish(job: &Job, rows: &[f32], lists: &mut Lists) -> Result<Finis
 
 fn exact_means(job: &Job, rows: &[f32], lists: &Lists) -> Result<Finished> {
     let dim = job.rows.dim;
+    let centre = job.rows.space.mean();
     let values = |row: u32| &rows[row as usize * dim..][..dim];
     let runs = lists.runs(ROWS);
     let parts = job.exec.map(runs.len(), |i| {
         let mut means: Vec<f32> = try_with_capacity(runs[i].len() * dim, "means")?;
         let mut inertia = 0.0;
-        let mut sums = vec![0f64; dim];
+        let mut sums = Sums::new(centre);
         for j in runs[i].clone() {
-            sums.fill(0.0);
-            let (mut squares, mut apart) = (0.0, Vec::new());
-            for piece in lists.of(j).chunks(ROWS) {
+            sums.clear();
+            let (near, apart): (Vec<u32>, Vec<u32>) = lists.of(j).iter().partition(|&&row| !job.rows.is_outlier(row));
+            let (near, apart) = if near.is_empty() { (apart, near) } else { (near, apart) };
+            for piece in near.chunks((VALUES / dim).clamp(4, ROWS)) {
                 job.watch.check()?;
-                for &row in piece {
-                    if job.rows.is_outlier(row) {
-                        apart.push(row);
-                    } else {
-                        squares += add_centred(values(row), job.rows.space.mean(), &mut sums);
-                    }
-                }
+                let (fours, rest) = piece.as_chunks::<4>();
+                fours.iter().for_each(|four| sums.add(four.map(values)));
+                rest.iter().for_each(|&row| sums.add([values(row)]));
             }
-            if apart.len() == lists.size(j) {
-                for row in apart.drain(..) {
-                    squares += add_centred(values(row), job.rows.space.mean(), &mut sums);
-                }
-            }
-            let size = (lists.size(j) - apart.len()).max(1) as f64;
-            let mut mean_norm = 0.0;
-            for (sum, &centre) in sums.iter().zip(job.rows.space.mean()) {
-                let mean = sum / size;
-                mean_norm += mean * mean;
-                means.push((mean + f64::from(centre)) as f32);
-            }
-            inertia += (squares - size * mean_norm).max(0.0);
+            inertia += sums.mean(near.len(), &mut means);
             let mean = &means[means.len() - dim..];
             inertia += apart.iter().map(|&row| squared_distance(values(row), mean)).sum::<f64>();
         }
@@ -78,53 +66,81 @@ fn exact_means(job: &Job, rows: &[f32], lists: &Lists) -> Result<Finished> {
     Ok(finished)
 }
 
-/// Adds `row - centre` to `sums` and gives its squared length. In float64 the difference of two float32 is exact
-/// enough that equal rows have themselves as their mean.
-fn add_centred(row: &[f32], centre: &[f32], sums: &mut [f64]) -> f64 {
-    let mut squares = [0f64; 4];
-    for (d, ((&x, &m), sum)) in row.iter().zip(centre).zip(sums).enumerate() {
-        let value = f64::from(x) - f64::from(m);
-        *sum += value;
-        squares[d % 4] += value * value;
+/// Sums of rows in float64, about a centre so that squares do not cancel.
+struct Sums<'a> {
+    centre: &'a [f32],
+    sums: Vec<f64>,
+    /// Per dimension, like the sums: one chain of additions would be slower than the rest.
+    squares: Vec<f64>,
+}
+
+impl<'a> Sums<'a> {
+    fn new(centre: &'a [f32]) -> Self {
+        Self { centre, sums: vec![0.0; centre.len()], squares: vec![0.0; centre.len()] }
     }
-    squares.iter().sum()
+
+    fn clear(&mut self) {
+        self.sums.fill(0.0);
+        self.squares.fill(0.0);
+    }
+
+    /// Adds rows, four at best: the sums are loaded and stored once for all of them.
+    fn add<const N: usize>(&mut self, rows: [&[f32]; N]) {
+        let rows = rows.map(|row| &row[..self.centre.len()]);
+        let places = self.sums.iter_mut().zip(&mut self.squares).zip(self.centre);
+        for (d, ((sum, square), &centre)) in places.enumerate() {
+            for row in rows {
+                let value = f64::from(row[d]) - f64::from(centre);
+                *sum += value;
+                *square += value * value;
+            }
+        }
+    }
+
+    /// Appends the mean of the `n` rows added to `means`; gives the sum of their squared distances to it.
+    fn mean(&self, n: usize, means: &mut Vec<f32>) -> f64 {
+        let size = n.max(1) as f64;
+        let mut norm = 0.0;
+        for (sum, &centre) in self.sums.iter().zip(self.centre) {
+            let mean = sum / size;
+            norm += mean * mean;
+            means.push((mean + f64::from(centre)) as f32);
+        }
+        (self.squares.iter().sum::<f64>() - size * norm).max(0.0)
+    }
 }
 
 fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum()
 }
 
-/// Gives each list of `empty` one of the rows farthest from their means, no two equal and never a list's last row.
-/// Says whether any row moved.
+/// Gives each list of `empty` one of the rows farthest from their means, no two equal and none equal to the first row
+/// of its list, which stays. Says whether any row moved.
 fn give_rows(job: &Job, rows: &[f32], means: &[f32], empty: &[usize], lists: &mut Lists) -> Result<bool> {
     let dim = job.rows.dim;
     let k = lists.len();
-    let row = |i: u32| &rows[i as usize * dim..][..dim];
+    let values = |i: u32| &rows[i as usize * dim..][..dim];
+    let bits = |i: u32| values(i).iter().map(|x| x.to_bits());
     let mut labels: Vec<u32> = try_zeroed(lists.order().len(), "labels")?;
-    let mut far: Vec<(f32, u32)> = Vec::new();
+    let mut far: Vec<(f64, usize)> = Vec::new();
     for j in 0..k {
-        labels[lists.range(j)].fill(j as u32);
         job.watch.check()?;
-        for p in lists.range(j) {
-            let distance = job.kernels.l2(row(lists.order()[p]), &means[j * dim..][..dim]);
-            if distance > 0.0 && lists.size(j) > 1 {
-                far.push((distance, p as u32));
+        labels[lists.range(j)].fill(j as u32);
+        for (p, &row) in lists.range(j).zip(lists.of(j)).skip(1) {
+            if !bits(row).eq(bits(lists.of(j)[0])) {
+                far.push((squared_distance(values(row), &means[j * dim..][..dim]), p));
             }
         }
     }
     far.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    let mut left: Vec<usize> = (0..k).map(|j| lists.size(j)).collect();
     let mut given: HashSet<Vec<u32>> = HashSet::new();
     let mut empty = empty.iter();
     for (_, p) in far {
-        let from = labels[p as usize] as usize;
-        let bits = row(lists.order()[p as usize]).iter().map(|x| x.to_bits()).collect();
-        if left[from] > 1 && given.insert(bits) {
+        if given.insert(bits(lists.order()[p]).collect()) {
             let Some(&to) = empty.next() else { break };
-            labels[p as usize] = to as u32;
-            left[from] -= 1;
+            labels[p] = to as u32;
         }
     }
-    lists.regroup(k, |p| labels[p])?;
+    lists.regroup(job.watch, k, |p| labels[p])?;
     Ok(!given.is_empty())
 }

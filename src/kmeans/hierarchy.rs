@@ -1,13 +1,13 @@
 //! The start: sqrt(k) coarse lists, each clustered by itself into its share of k.
 //!
 //! A product over n x k is replaced by two over n x sqrt(k); the passes that follow mend the borders. The work items
-//! are the coarse lists, each with its own random stream, so the result does not depend on threads.
+//! are the coarse lists, each with its own random stream, so the result does not depend on threads; a list that
+//! holds most of the rows still runs on all of them, because the loops inside an item are parallel too.
 
 use super::Job;
 use super::assign::{assign_all, lloyd};
 use super::lists::Lists;
 use crate::error::{Result, try_with_capacity};
-use crate::exec::Exec;
 use crate::ivf::bytes::ByteCentroids;
 use crate::rng::{Rng, sample_indices};
 
@@ -24,23 +24,23 @@ pub(super) fn start(job: &Job, k: usize) -> Result<(Vec<f32>, Lists)> {
     let mut lists = Lists::one((0..n as u32).collect())?;
     let mut rng = Rng::stream(job.seed, 0);
     if k < PLAIN {
-        let found = lloyd(job, job.exec, lists.order(), k, FINE_ITERATIONS, &mut rng)?;
-        lists.regroup(k, |p| found.answers[p].position)?;
+        let found = lloyd(job, lists.order(), k, FINE_ITERATIONS, &mut rng)?;
+        lists.regroup(job.watch, k, |p| found.answers[p].position)?;
         return Ok((found.means, lists));
     }
     let coarse = (k as f64).sqrt().round() as usize;
     let sample = sample_indices(n, COARSE_ROWS * coarse, rng.next_u64());
-    let found = lloyd(job, job.exec, &sample, coarse, COARSE_ITERATIONS, &mut rng)?;
+    let found = lloyd(job, &sample, coarse, COARSE_ITERATIONS, &mut rng)?;
     let panels = ByteCentroids::new(&found.means, job.rows.dim)?.panels()?;
-    let answers = assign_all(job, job.exec, lists.order(), &panels)?;
-    lists.regroup(coarse, |p| answers[p].position)?;
+    let answers = assign_all(job, lists.order(), &panels)?;
+    lists.regroup(job.watch, coarse, |p| answers[p].position)?;
+    drop(answers);
 
     let sizes: Vec<usize> = (0..coarse).map(|j| lists.size(j)).collect();
     let shares = shares(&sizes, k);
-    let here = Exec::new(1);
     let parts = job.exec.map(coarse, |j| {
         let mut rng = Rng::stream(job.seed, 1 + j as u64);
-        lloyd(job, &here, lists.of(j), shares[j], FINE_ITERATIONS, &mut rng)
+        lloyd(job, lists.of(j), shares[j], FINE_ITERATIONS, &mut rng)
     });
     let mut means = try_with_capacity(k * job.rows.dim, "means")?;
     let mut labels: Vec<u32> = try_with_capacity(n, "labels")?;
@@ -51,7 +51,7 @@ pub(super) fn start(job: &Job, k: usize) -> Result<(Vec<f32>, Lists)> {
         labels.extend(part.answers.iter().map(|best| first + best.position));
         first += *share as u32;
     }
-    lists.regroup(k, |p| labels[p])?;
+    lists.regroup(job.watch, k, |p| labels[p])?;
     Ok((means, lists))
 }
 

@@ -7,11 +7,14 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::Job;
+use super::rows::Rows;
 use crate::error::{Result, try_zeroed};
-use crate::exec::Exec;
+use crate::exec::Watch;
 
-/// Rows summed between two looks at the watch; 32-bit sums of so many bytes cannot overflow.
-const SUM_ROWS: usize = 4096;
+/// Rows whose bytes are summed in 16 bits, between two looks at the watch: 256 times 255 just fits.
+const SHORT_ROWS: usize = 256;
+/// Rows regrouped between two looks at the watch.
+const REGROUPED: usize = 1 << 18;
 
 /// Rows grouped by list: list `j` holds `order[starts[j]..starts[j + 1]]`.
 pub(super) struct Lists {
@@ -28,19 +31,25 @@ impl Lists {
     }
 
     /// Makes `k` lists: the row at place `p` of the order goes to list `label(p)`.
-    pub(super) fn regroup(&mut self, k: usize, label: impl Fn(usize) -> u32) -> Result<()> {
+    pub(super) fn regroup(&mut self, watch: &Watch, k: usize, label: impl Fn(usize) -> u32) -> Result<()> {
+        let n = self.order.len();
+        let pieces = || (0..n).step_by(REGROUPED).map(|first| first..(first + REGROUPED).min(n));
         let mut starts: Vec<u32> = try_zeroed(k + 1, "list borders")?;
-        for p in 0..self.order.len() {
-            starts[label(p) as usize + 1] += 1;
+        for piece in pieces() {
+            watch.check()?;
+            piece.for_each(|p| starts[label(p) as usize + 1] += 1);
         }
         for j in 0..k {
             starts[j + 1] += starts[j];
         }
         let mut next = starts.clone();
-        for (p, &row) in self.order.iter().enumerate() {
-            let place = &mut next[label(p) as usize];
-            self.spare[*place as usize] = row;
-            *place += 1;
+        for piece in pieces() {
+            watch.check()?;
+            for p in piece {
+                let place = &mut next[label(p) as usize];
+                self.spare[*place as usize] = self.order[p];
+                *place += 1;
+            }
         }
         std::mem::swap(&mut self.order, &mut self.spare);
         self.starts = starts;
@@ -87,24 +96,22 @@ impl Lists {
 }
 
 /// The mean of each list in byte units (`u - 128`). A list without rows takes half of a large one.
-pub(super) fn means(job: &Job, exec: &Exec, lists: &Lists) -> Result<Vec<f32>> {
+pub(super) fn means(job: &Job, lists: &Lists) -> Result<Vec<f32>> {
     let dim = job.rows.dim;
     let mut means: Vec<f32> = try_zeroed(lists.len() * dim, "means")?;
     let together = if lists.order.len() / lists.len() >= 512 { 1 } else { 8 };
-    exec.for_each_chunk(&mut means, together * dim, |i, means| {
-        let mut sums = vec![0u32; dim];
+    job.exec.for_each_chunk(&mut means, together * dim, |i, means| {
+        let mut shorts = vec![0u16; dim];
         let mut totals = vec![0u64; dim];
         for (j, mean) in (i * together..).zip(means.chunks_exact_mut(dim)) {
             totals.fill(0);
-            for rows in lists.of(j).chunks(SUM_ROWS) {
+            for rows in lists.of(j).chunks(SHORT_ROWS) {
                 if job.watch.check().is_err() {
                     return;
                 }
-                sums.fill(0);
-                for &row in rows {
-                    sums.iter_mut().zip(job.rows.row(row)).for_each(|(sum, &u)| *sum += u32::from(u));
-                }
-                totals.iter_mut().zip(&sums).for_each(|(total, &sum)| *total += u64::from(sum));
+                shorts.fill(0);
+                add_rows(job.rows, rows, &mut shorts);
+                totals.iter_mut().zip(&shorts).for_each(|(total, &short)| *total += u64::from(short));
             }
             let scale = 1.0 / lists.size(j).max(1) as f64;
             mean.iter_mut().zip(&totals).for_each(|(mean, &total)| *mean = (total as f64 * scale - 128.0) as f32);
@@ -113,6 +120,20 @@ pub(super) fn means(job: &Job, exec: &Exec, lists: &Lists) -> Result<Vec<f32>> {
     job.watch.check()?;
     fill_empty(&mut means, dim, lists);
     Ok(means)
+}
+
+/// Adds the bytes of at most [`SHORT_ROWS`] rows to `sums`, four rows to each load and store of the sums.
+fn add_rows(rows: &Rows, index: &[u32], sums: &mut [u16]) {
+    let (fours, rest) = index.as_chunks::<4>();
+    for four in fours {
+        let [a, b, c, d] = four.map(|i| rows.row(i));
+        for ((((sum, &a), &b), &c), &d) in sums.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+            *sum += u16::from(a) + u16::from(b) + u16::from(c) + u16::from(d);
+        }
+    }
+    for &i in rest {
+        sums.iter_mut().zip(rows.row(i)).for_each(|(sum, &u)| *sum += u16::from(u));
+    }
 }
 
 /// Gives every empty list half of the list that is largest then: both means move half a unit apart.

@@ -1,8 +1,8 @@
 //! k-means: groups the rows of a sample into `k` lists of near rows.
 //!
-//! Works on one byte a dimension (SPEED.md part 2, algorithm D): a hierarchical start, seven passes over neighbour
-//! lists with two relocations between them, one full pass, then exact float32 means. `rows` holds the bytes, `assign` the
-//! products, `hierarchy` the start, `neighbours` and `relocate` the passes, `lists` the grouping, `finish` the end.
+//! Works on one byte a dimension: a hierarchical start, seven passes over neighbour lists with two relocations
+//! between them, one full pass, then exact float32 means. `rows` holds the bytes, `assign` the products, `hierarchy`
+//! the start, `neighbours` and `relocate` the passes, `lists` the grouping, `finish` the end.
 //!
 //! Invariants: the same rows, parameters and seed give the same bits for any number of threads and at any SIMD level
 //! (integer sums, fixed work items, random streams per item, ties to the lower number); the watch is looked at
@@ -93,10 +93,11 @@ pub fn memory_estimate(n: usize, dim: usize, k: usize) -> u64 {
     bytes.saturating_add(per_row).saturating_add(per_list).saturating_add(16 << 20)
 }
 
-/// Groups `rows` (`n x dim`, finite; `n` below 2^32, dimension 1 to 65536) into `params.k` lists on the threads of `exec`.
+/// Groups `rows` (`n x dim`, finite; `n` below 2^32, dimension 1 to 65536) into `params.k` lists on the threads of
+/// `exec`.
 ///
-/// Uses every row: a caller with more than [`ROWS_PER_LIST`] rows a list samples first. Enters [`Phase::Clustering`] with
-/// rows x passes as units. Errors: `InvalidArgument`, `Cancelled`, `Timeout`, `NoMemory`; nothing is kept then.
+/// Uses every row: a caller with more than [`ROWS_PER_LIST`] rows a list samples first. Enters [`Phase::Clustering`]
+/// with rows x passes as units. Errors: `InvalidArgument`, `Cancelled`, `Timeout`, `NoMemory`; nothing is kept then.
 pub fn cluster(
     rows: &[f32],
     dim: usize,
@@ -153,8 +154,8 @@ fn cluster_with(
         }
     }
     let full = ByteCentroids::new(&centres, dim)?.panels()?;
-    let answers = assign_all(&job, exec, lists.order(), &full)?;
-    lists.regroup(params.k, |p| answers[p].position)?;
+    let answers = assign_all(&job, lists.order(), &full)?;
+    lists.regroup(watch, params.k, |p| answers[p].position)?;
     drop((full, answers, centres));
     passes += 1;
     let finished = finish::finish(&job, rows, &mut lists)?;
@@ -185,18 +186,17 @@ fn pass(
     let inertia = if relocates {
         let answers: Vec<[Best; 2]> = neighbours.pass(job, lists, width)?;
         let accounts = accounts(job, lists, &answers)?;
-        lists.regroup(k, |p| answers[p][0].position)?;
+        lists.regroup(job.watch, k, |p| answers[p][0].position)?;
         drop(answers);
         relocate(job, &neighbours, factor, &accounts, lists, width, round as u64)?;
         accounts.iter().map(|account| account.inertia(factor)).sum()
     } else {
         let answers: Vec<Best> = neighbours.pass(job, lists, width)?;
-        lists.regroup(k, |p| answers[p].position)?;
+        lists.regroup(job.watch, k, |p| answers[p].position)?;
         let best: i64 = answers.iter().map(|best| i64::from(best.score)).sum();
-        let norms: i64 = lists.order().iter().map(|&row| job.rows.norm(row)).sum();
-        norms as f64 - 2.0 * best as f64 / factor
+        job.rows.total_norm() as f64 - 2.0 * best as f64 / factor
     };
-    *centres = means(job, job.exec, lists)?;
+    *centres = means(job, lists)?;
     let step = f64::from(job.rows.space.step());
     Ok(inertia.max(0.0) * step * step / job.rows.len() as f64)
 }

@@ -1,7 +1,7 @@
 //! Passes over neighbour lists: a row of list j looks only among the centroids nearest to centroid j.
 //!
 //! Such a pass costs `width / k` of a full one and its product stays in the L1 and L2 caches, which pays for seven
-//! of them (SPEED.md part 2 section 2). The neighbours are found anew for each pass: a k x k integer product.
+//! of them. The neighbours are found anew for each pass: a k x k integer product.
 
 use super::Job;
 use super::assign::{Answer, assign_here};

@@ -1,15 +1,14 @@
 //! Relocation: lists that are hardly missed are given up, and their centroids split lists that are too large.
 //!
 //! Lloyd's algorithm cannot move a centroid from where there are too many to where there are too few. Cost of giving
-//! list j up: what its rows lose by going to their second best. Worth of splitting it: what 2-means gain. Both are weighted
-//! by size / average size, so that large lists, which cost most to search, are split first (SPEED.md part 2 section 2).
+//! list j up: what its rows lose by going to their second best. Worth of splitting it: what 2-means gain. Both are
+//! weighted by size / average size, so that large lists, which cost most to search, are split first.
 
 use super::Job;
 use super::assign::lloyd;
 use super::lists::Lists;
 use super::neighbours::Neighbours;
 use crate::error::{Result, try_zeroed};
-use crate::exec::Exec;
 use crate::kernels::Best;
 use crate::rng::Rng;
 
@@ -41,7 +40,10 @@ impl Account {
 /// Sums up, list by list, what a pass found for the rows in the order of `lists`.
 pub(super) fn accounts(job: &Job, lists: &Lists, answers: &[[Best; 2]]) -> Result<Vec<Account>> {
     let mut accounts: Vec<Account> = try_zeroed(lists.len(), "list accounts")?;
-    for (&row, [best, second]) in lists.order().iter().zip(answers) {
+    for (p, (&row, [best, second])) in lists.order().iter().zip(answers).enumerate() {
+        if p % (1 << 18) == 0 {
+            job.watch.check()?;
+        }
         let account = &mut accounts[best.position as usize];
         account.norms += job.rows.norm(row);
         account.best += i64::from(best.score);
@@ -78,10 +80,8 @@ pub(super) fn relocate(
     let weight = |j: usize| f64::from(accounts[j].size) / average;
     let splits = splits(job, factor, accounts, lists, weight, round)?;
     let is_split: Vec<bool> = marks(k, splits.iter().map(|split| split.list));
-    let mut cheap: Vec<(f64, usize)> = (0..k)
-        .filter(|&j| !is_split[j])
-        .map(|j| (2.0 * accounts[j].lead as f64 / factor * weight(j), j))
-        .collect();
+    let mut cheap: Vec<(f64, usize)> =
+        (0..k).filter(|&j| !is_split[j]).map(|j| (2.0 * accounts[j].lead as f64 / factor * weight(j), j)).collect();
     cheap.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     let moves: Vec<(&Split, usize)> = splits
         .iter()
@@ -112,7 +112,7 @@ pub(super) fn relocate(
             }
         }
     }
-    lists.regroup(k, |p| labels[p])
+    lists.regroup(job.watch, k, |p| labels[p])
 }
 
 /// Splits of the lists of greatest inertia and size, greatest gain first.
@@ -130,12 +130,11 @@ fn splits(
     tried.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     tried.truncate((TRIED * k as f64).ceil() as usize);
     tried.retain(|&(_, j)| lists.size(j) >= 4);
-    let here = Exec::new(1);
     let splits = job.exec.map(tried.len(), |i| {
         let list = tried[i].1;
         let rows = lists.of(list);
         let mut rng = Rng::stream(job.seed, (1 + round) << 32 | list as u64);
-        let halves = lloyd(job, &here, rows, 2, SPLIT_ITERATIONS, &mut rng)?;
+        let halves = lloyd(job, rows, 2, SPLIT_ITERATIONS, &mut rng)?;
         let norms: i64 = rows.iter().map(|&row| job.rows.norm(row)).sum();
         let best: i64 = halves.answers.iter().map(|best| i64::from(best.score)).sum();
         let after = norms as f64 - 2.0 * best as f64 / halves.factor;

@@ -1,7 +1,7 @@
 //! The sample as bytes: what every pass but the last reads.
 //!
-//! A quarter of the memory traffic of float32 and an integer product four times as fast, at the same final objective
-//! (SPEED.md part 2 section 2). Rows are plaintext, so their memory is wiped on drop.
+//! A quarter of the memory traffic of float32 and an integer product four times as fast, at the same final
+//! objective. Rows are plaintext, so their memory is wiped on drop.
 
 use crate::buffer::Buffer;
 use crate::error::{Result, try_zeroed};
@@ -18,6 +18,7 @@ pub(super) struct Rows {
     pub(super) space: ByteSpace,
     bytes: Buffer,
     norms: Vec<i32>,
+    total_norm: i64,
     /// Rows that were clipped, rising; hardly ever any.
     outliers: Vec<u32>,
 }
@@ -50,7 +51,8 @@ impl Rows {
         });
         let outliers = parts.into_iter().flat_map(|(_, _, outliers)| outliers).collect();
         watch.check()?;
-        Ok(Self { dim, stride, space, bytes, norms, outliers })
+        let total_norm = norms.iter().map(|&norm| i64::from(norm)).sum();
+        Ok(Self { dim, stride, space, bytes, norms, total_norm, outliers })
     }
 
     /// Number of rows.
@@ -71,6 +73,11 @@ impl Rows {
     /// `sum (u - 128)^2` of row `i`.
     pub(super) fn norm(&self, i: u32) -> i64 {
         i64::from(self.norms[i as usize])
+    }
+
+    /// The sum of the norms of all rows.
+    pub(super) fn total_norm(&self) -> i64 {
+        self.total_norm
     }
 
     /// Whether row `i` lies too far out for the bytes, see [`ByteSpace::fit`].

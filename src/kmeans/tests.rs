@@ -58,7 +58,7 @@ fn check(rows: &[f32], dim: usize, k: usize, found: &Clustering) {
         }
     }
     let objective = inertia / n as f64;
-    assert!((found.objective - objective).abs() <= 1e-5 * objective.max(1e-6), "{} {objective}", found.objective);
+    assert!((found.objective - objective).abs() <= 1e-5 * objective.max(1e-5), "{} {objective}", found.objective);
     let mut distinct: Vec<Vec<u32>> =
         rows.chunks_exact(dim).map(|row| row.iter().map(|x| x.to_bits()).collect()).collect();
     distinct.sort_unstable();
@@ -70,10 +70,8 @@ fn check(rows: &[f32], dim: usize, k: usize, found: &Clustering) {
 /// Lloyd's algorithm in float64 from the same number of random rows; gives its objective.
 fn plain_lloyd(rows: &[f32], dim: usize, k: usize, iterations: usize) -> f64 {
     let n = rows.len() / dim;
-    let mut centroids: Vec<f32> = crate::rng::sample_indices(n, k, 5)
-        .iter()
-        .flat_map(|&i| rows[i as usize * dim..][..dim].to_vec())
-        .collect();
+    let mut centroids: Vec<f32> =
+        crate::rng::sample_indices(n, k, 5).iter().flat_map(|&i| rows[i as usize * dim..][..dim].to_vec()).collect();
     let mut objective = 0.0;
     for _ in 0..iterations {
         let (mut sums, mut sizes) = (vec![0f64; k * dim], vec![0f64; k]);
@@ -99,7 +97,8 @@ fn plain_lloyd(rows: &[f32], dim: usize, k: usize, iterations: usize) -> f64 {
 #[test]
 fn every_shape_is_clustered_soundly() {
     for dim in [1, 3, 17, 100, 129] {
-        for (n, k) in [(1, 1), (2, 1), (2, 2), (9, 4), (31, 15), (40, 20), (41, 40), (300, 17), (1500, 700), (3000, 40)] {
+        for (n, k) in [(1, 1), (2, 1), (2, 2), (9, 4), (31, 15), (40, 20), (41, 40), (300, 17), (1500, 700), (3000, 40)]
+        {
             let rows = mixture(n, dim, 12, 3);
             check(&rows, dim, k, &run(&rows, dim, &params(k)));
         }
@@ -201,7 +200,7 @@ fn cancellation_is_noticed_within_a_tenth_of_a_second() {
     let rows = mixture(60_000, 64, 200, 1);
     // Scalar kernels make the work long enough to be cancelled at every stage.
     let kernels = at(Level::Scalar).unwrap();
-    for delay in [0, 5, 20, 80, 200, 400, 800] {
+    let late = |delay| {
         let cancel = CancelToken::new();
         let watch = Watch { cancel: Some(cancel.clone()), deadline: None };
         let stopper = std::thread::spawn(move || {
@@ -212,11 +211,13 @@ fn cancellation_is_noticed_within_a_tenth_of_a_second() {
         let exec = Exec::new(2);
         let result = cluster_with(kernels, &rows, 64, &params(900), &exec, &watch, &Progress::default());
         let ended = Instant::now();
-        let cancelled = stopper.join().unwrap();
         assert!(matches!(result, Err(Error::Cancelled)), "after {delay} ms");
-        // Twice the promise, for machines that are busy with other tests.
-        let late = ended.saturating_duration_since(cancelled);
-        assert!(late < Duration::from_millis(200), "after {delay} ms noticed {late:?} late");
+        ended.saturating_duration_since(stopper.join().unwrap())
+    };
+    for delay in [0, 5, 20, 80, 200, 400, 800] {
+        // A machine busy with other tests may be late once, the algorithm every time.
+        let least = (0..4).map(|_| late(delay)).find(|late| *late < Duration::from_millis(100));
+        assert!(least.is_some(), "cancelled after {delay} ms, noticed too late");
     }
     let watch = Watch { cancel: None, deadline: Some(Instant::now() + Duration::from_millis(30)) };
     let result = cluster_with(kernels, &rows, 64, &params(900), &Exec::new(1), &watch, &Progress::default());

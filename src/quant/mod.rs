@@ -1,9 +1,9 @@
 //! Quantizers: how the vectors of a list are coded, and how a block of codes is scored.
 //!
-//! One scheme a file ([`Flat`], [`Sq8`]), closed under [`Quantizer`]. All code 16 vectors to a block in the layouts of
-//! [`crate::kernels`]. Scores are on the scale of [`Similarity`], greater = nearer, so lists of either scheme
-//! rank together with exact scores. Knows no files: [`Quantizer::write`] and [`Quantizer::read`] are the bytes the engine
-//! seals, drawn in FORMAT.md.
+//! One scheme a file ([`Flat`], [`Sq8`]), closed under [`Quantizer`]. All code 16 vectors to a block in the layouts
+//! of [`crate::kernels`]. Scores are on the scale of [`Similarity`], greater = nearer, so lists of either scheme
+//! rank together with exact scores. Knows no files: [`Quantizer::write`] and [`Quantizer::read`] are the bytes the
+//! engine seals, drawn in FORMAT.md.
 
 mod flat;
 mod sq8;
@@ -151,8 +151,8 @@ impl Quantizer {
         }
     }
 
-    /// Scores the `out.len()` lanes of `blocks` (on a 4-byte border; 64 is faster), codes of the list of `centroid`. Lanes
-    /// that were never filled score arbitrarily.
+    /// Scores the `out.len()` lanes of `blocks` (on a 4-byte border; 64 is faster), codes of the list of `centroid`.
+    /// Lanes that were never filled score arbitrarily.
     pub fn score(&self, kernels: &Kernels, prepared: &Prepared, centroid: &[f32], blocks: &[u8], out: &mut [f32]) {
         match self {
             Self::Flat(flat) => flat.score(kernels, &prepared.query, blocks, out),
@@ -160,8 +160,8 @@ impl Quantizer {
         }
     }
 
-    /// Writes into `out` (`dim` values) the vector at `position` of the list of `centroid`, as its code says: exact for
-    /// flat codes, see [`Sq8`] for the error of the others.
+    /// Writes into `out` (`dim` values) the vector at `position` of the list of `centroid`, as its code says: exact
+    /// for flat codes, see [`Sq8`] for the error of the others.
     pub fn decode(&self, centroid: &[f32], blocks: &[u8], position: usize, out: &mut [f32]) {
         assert_eq!(out.len(), self.dim(), "vector of another dimension");
         let block = &blocks[position / LANES * self.block_bytes()..][..self.block_bytes()];

@@ -1,0 +1,274 @@
+//! Oracles: float64 scores of the vectors and of their decoded codes, and the bounds stated at the head of `sq8`.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::buffer::Buffer;
+use crate::exec::{Exec, Progress, Watch};
+use crate::ivf::TopK;
+use crate::kernels::{Level, at, best};
+use crate::kmeans::{Params, cluster};
+use crate::rng::Rng;
+
+/// Odd dimensions around the group of 4 and the lanes of 16.
+const DIMS: [usize; 5] = [1, 3, 17, 100, 129];
+const SIMILARITIES: [Similarity; 2] = [Similarity::L2, Similarity::Dot];
+
+fn rows(n: usize, dim: usize, offset: f32, seed: u64) -> Vec<f32> {
+    let mut middles = Rng::new(31);
+    let middles: Vec<f32> = (0..12 * dim).map(|_| middles.unit_f32() * 3.0).collect();
+    let mut rng = Rng::new(seed);
+    let mut rows = Vec::new();
+    for _ in 0..n {
+        let m = rng.below(12) * dim;
+        rows.extend((0..dim).map(|j| middles[m + j] + offset + (rng.unit_f32() - 0.5) * (1 + j % 3) as f32));
+    }
+    rows
+}
+
+/// A sample, its lists and a quantizer for them.
+struct Trained {
+    rows: Vec<f32>,
+    lists: Vec<u32>,
+    centroids: Centroids,
+    quantizer: Quantizer,
+}
+
+fn trained(kind: QuantizerKind, similarity: Similarity, dim: usize, offset: f32) -> Trained {
+    let rows = rows(600, dim, offset, 1);
+    let params = Params { k: 9, max_iters: 8, tolerance: 0.0, seed: 1 };
+    let found = cluster(&rows, dim, &params, &Exec::new(1), &Watch::NONE, &Progress::default()).unwrap();
+    let centroids = Centroids::new(dim, found.centroids).unwrap();
+    let quantizer = Quantizer::train(kind, similarity, dim, &rows, &found.assignment, &centroids).unwrap();
+    Trained { rows, lists: found.assignment, centroids, quantizer }
+}
+
+impl Trained {
+    /// The rows of a list, and their codes.
+    fn list(&self, list: usize) -> (Vec<f32>, Buffer) {
+        let dim = self.quantizer.dim();
+        let members = self.rows.chunks_exact(dim).zip(&self.lists).filter(|(_, l)| **l as usize == list);
+        let rows: Vec<f32> = members.flat_map(|(row, _)| row.to_vec()).collect();
+        let blocks = (rows.len() / dim).div_ceil(LANES);
+        let mut codes = Buffer::zeroed(blocks * self.quantizer.block_bytes(), "test").unwrap();
+        self.quantizer.encode(self.centroids.row(list), &rows, 0, codes.bytes_mut());
+        (rows, codes)
+    }
+}
+
+fn exact(similarity: Similarity, a: &[f32], b: &[f32]) -> f64 {
+    let terms = a.iter().zip(b).map(|(&a, &b)| (f64::from(a), f64::from(b)));
+    match similarity {
+        Similarity::L2 => -terms.map(|(a, b)| (a - b).powi(2)).sum::<f64>(),
+        Similarity::Dot => terms.map(|(a, b)| a * b).sum(),
+    }
+}
+
+#[test]
+fn flat_codes_are_the_vectors_and_score_exactly() {
+    for similarity in SIMILARITIES {
+        for dim in DIMS {
+            let t = trained(QuantizerKind::Flat, similarity, dim, 0.0);
+            assert!(!t.quantizer.needs_rerank() && t.quantizer.block_bytes().is_multiple_of(64));
+            let (rows, codes) = t.list(2);
+            let query = &t.rows[..dim];
+            let mut prepared = Prepared::default();
+            t.quantizer.prepare(query, &mut prepared);
+            let mut scores = vec![0.0; (rows.len() / dim).next_multiple_of(LANES)];
+            let mut decoded = vec![0.0; dim];
+            for kernels in Level::ALL.into_iter().filter_map(at) {
+                t.quantizer.score(kernels, &prepared, t.centroids.row(2), codes.bytes(), &mut scores);
+                for (i, row) in rows.chunks_exact(dim).enumerate() {
+                    t.quantizer.decode(t.centroids.row(2), codes.bytes(), i, &mut decoded);
+                    assert_eq!(decoded, row);
+                    let want = exact(similarity, query, row);
+                    assert!((f64::from(scores[i]) - want).abs() <= 1e-5 * want.abs().max(dim as f64), "dim {dim}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sq8_decodes_and_scores_within_the_stated_bounds() {
+    for similarity in SIMILARITIES {
+        for dim in DIMS {
+            // Far from the origin too: residuals must not drown in the size of the numbers.
+            for offset in [0.0, 200.0] {
+                let t = trained(QuantizerKind::Sq8, similarity, dim, offset);
+                let Quantizer::Sq8(sq8) = &t.quantizer else { panic!("asked for SQ8") };
+                let mut prepared = Prepared::default();
+                let mut decoded = vec![0.0; dim];
+                for list in 0..t.centroids.len() {
+                    let centroid = t.centroids.row(list);
+                    let (rows, codes) = t.list(list);
+                    let mut scores = vec![0.0; (rows.len() / dim).next_multiple_of(LANES)];
+                    for query in t.rows.chunks_exact(dim).step_by(97) {
+                        t.quantizer.prepare(query, &mut prepared);
+                        t.quantizer.score(best(), &prepared, centroid, codes.bytes(), &mut scores);
+                        for (i, row) in rows.chunks_exact(dim).enumerate() {
+                            t.quantizer.decode(centroid, codes.bytes(), i, &mut decoded);
+                            let mut levels = 0.0;
+                            let mut coding = 0.0;
+                            for j in 0..dim {
+                                let (residual, step) = (row[j] - centroid[j], f64::from(sq8.step(j)));
+                                let beyond = f64::from((residual - sq8.middle(j)).abs()) - 127.5 * step;
+                                let off = f64::from(decoded[j]) - f64::from(row[j]);
+                                let rounding = 1e-6 * f64::from(row[j].abs().max(1.0));
+                                assert!(off.abs() <= 0.5 * step + beyond.max(0.0) + rounding, "dim {dim}, {j}: {off}");
+                                let coded = f64::from(decoded[j] - centroid[j] - sq8.middle(j));
+                                levels += (coded / step).abs();
+                                coding += off * off;
+                            }
+                            let half = 0.5 * f64::from(prepared.scale) * levels;
+                            let mut want = exact(similarity, query, &decoded);
+                            if similarity == Similarity::L2 {
+                                want += coding;
+                            }
+                            let rounding = 4e-6 * (exact(Similarity::Dot, query, query) + want.abs() + 1.0);
+                            let off = (f64::from(scores[i]) - want).abs();
+                            assert!(
+                                off <= half + rounding,
+                                "{similarity:?} dim {dim}: {off} above {half} + {rounding}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sq8_scores_are_the_same_bits_at_every_level() {
+    let t = trained(QuantizerKind::Sq8, Similarity::Dot, 33, 1.0);
+    let (_, codes) = t.list(1);
+    let mut prepared = Prepared::default();
+    t.quantizer.prepare(&t.rows[..33], &mut prepared);
+    // The product with the centroid is the one float sum that levels round differently; with zeros it is exact.
+    let score = |kernels: &Kernels| {
+        let mut scores = vec![0.0; LANES];
+        t.quantizer.score(kernels, &prepared, &[0.0; 33], codes.bytes(), &mut scores);
+        scores.iter().map(|score| score.to_bits()).collect::<Vec<_>>()
+    };
+    let all: Vec<_> = Level::ALL.into_iter().filter_map(at).map(score).collect();
+    assert!(all.iter().all(|scores| *scores == all[0]));
+}
+
+#[test]
+fn a_block_is_filled_up_without_touching_other_lanes() {
+    for kind in [QuantizerKind::Flat, QuantizerKind::Sq8] {
+        for similarity in SIMILARITIES {
+            for dim in DIMS {
+                let t = trained(kind, similarity, dim, 0.0);
+                let centroid = t.centroids.row(0);
+                let rows = &t.rows[..40 * dim];
+                let bytes = 3 * t.quantizer.block_bytes();
+                let mut whole = vec![0xa5; bytes];
+                t.quantizer.encode(centroid, rows, 0, &mut whole);
+                let mut parts = vec![0xa5; bytes];
+                // Backwards, in pieces that end inside blocks.
+                for range in [33..40, 16..33, 15..16, 3..15, 0..3] {
+                    let piece = &rows[range.start * dim..range.end * dim];
+                    let block = range.start / LANES * t.quantizer.block_bytes();
+                    t.quantizer.encode(centroid, piece, range.start % LANES, &mut parts[block..]);
+                }
+                assert_eq!(parts, whole, "{kind:?} {similarity:?} dim {dim}");
+                let untouched = whole.iter().filter(|&&b| b == 0xa5).count();
+                assert!(untouched >= 8 * dim.min(16), "the last 8 lanes keep their bytes");
+            }
+        }
+    }
+}
+
+#[test]
+fn reranked_sq8_candidates_hold_the_true_neighbours() {
+    for similarity in SIMILARITIES {
+        let dim = 48;
+        let t = trained(QuantizerKind::Sq8, similarity, dim, 0.5);
+        let mult = t.quantizer.default_rerank_mult() as usize;
+        let (mut found, mut total) = (0, 0);
+        let (mut prepared, mut top) = (Prepared::default(), TopK::new(10 * mult));
+        let (mut candidates, mut truth) = (Vec::new(), Vec::new());
+        let lists: Vec<_> = (0..t.centroids.len()).map(|list| t.list(list)).collect();
+        let queries = rows(60, dim, 0.5, 77);
+        for query in queries.chunks_exact(dim) {
+            t.quantizer.prepare(query, &mut prepared);
+            truth.clear();
+            let mut first = 0u32;
+            for (list, (rows, codes)) in lists.iter().enumerate() {
+                let n = rows.len() / dim;
+                let mut scores = vec![0.0; n.next_multiple_of(LANES)];
+                t.quantizer.score(best(), &prepared, t.centroids.row(list), codes.bytes(), &mut scores);
+                top.offer(&scores[..n], first);
+                truth.extend(rows.chunks_exact(dim).map(|row| exact(similarity, query, row)).zip(first..));
+                first += n as u32;
+            }
+            top.finish(&mut candidates);
+            truth.sort_by(|a, b| b.0.total_cmp(&a.0));
+            total += 10;
+            found += truth[..10].iter().filter(|(_, row)| candidates.iter().any(|c| c.1 == *row)).count();
+        }
+        assert!(found * 500 >= total * 499, "{similarity:?}: {found} of {total}");
+    }
+}
+
+#[test]
+fn training_survives_data_without_spread() {
+    let equal = vec![2.5f32; 50 * 6];
+    let centroids = Centroids::new(6, vec![2.5; 6]).unwrap();
+    for similarity in SIMILARITIES {
+        let q = Quantizer::train(QuantizerKind::Sq8, similarity, 6, &equal, &[0; 50], &centroids).unwrap();
+        let mut codes = vec![0; q.block_bytes()];
+        q.encode(centroids.row(0), &equal[..6], 0, &mut codes);
+        let mut out = [0.0; 6];
+        q.decode(centroids.row(0), &codes, 0, &mut out);
+        assert!(out.iter().all(|x| (x - 2.5).abs() < 1e-3), "{out:?}");
+        let mut bytes = Vec::new();
+        q.write(&mut bytes);
+        assert_eq!(Quantizer::read(&bytes).unwrap(), q);
+    }
+    let refused = |rows: &[f32], lists: &[u32]| {
+        Quantizer::train(QuantizerKind::Sq8, Similarity::Dot, 6, rows, lists, &centroids).is_err()
+    };
+    assert!(refused(&[], &[]) && refused(&equal[..7], &[0]) && refused(&equal[..6], &[1]));
+}
+
+#[test]
+fn what_is_written_is_read_and_every_cut_is_corrupt() {
+    for kind in [QuantizerKind::Flat, QuantizerKind::Sq8] {
+        for similarity in SIMILARITIES {
+            let q = trained(kind, similarity, 5, 0.0).quantizer;
+            let mut bytes = Vec::new();
+            q.write(&mut bytes);
+            assert_eq!(Quantizer::read(&bytes).unwrap(), q);
+            for cut in 0..bytes.len() {
+                assert!(matches!(Quantizer::read(&bytes[..cut]), Err(Error::Corrupt { .. })), "cut at {cut}");
+            }
+            bytes.push(0);
+            assert!(matches!(Quantizer::read(&bytes), Err(Error::Corrupt { .. })), "a byte too many");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn damaged_bytes_never_panic(
+        start in 0usize..=68, flip in proptest::collection::vec((0usize..68, any::<u8>()), 1..6),
+        noise in proptest::collection::vec(any::<u8>(), 0..80),
+    ) {
+        let q = trained(QuantizerKind::Sq8, Similarity::L2, 5, 0.0).quantizer;
+        let mut bytes = Vec::new();
+        q.write(&mut bytes);
+        for (at, value) in flip {
+            bytes[at] ^= value;
+        }
+        for bytes in [&bytes[..], &bytes[..start], &noise[..]] {
+            match Quantizer::read(bytes) {
+                Ok(q) => prop_assert!(q.block_bytes() > 0 && q.dim() > 0),
+                Err(Error::Corrupt { .. }) => {}
+                Err(error) => prop_assert!(false, "{}", error),
+            }
+        }
+    }
+}

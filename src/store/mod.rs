@@ -33,14 +33,6 @@ pub type SpaceId = [u8; 16];
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(pub [u8; 24]);
 
-impl Name {
-    /// The sequence number of the head on which the object was made.
-    #[must_use]
-    pub fn base_seq(&self) -> u64 {
-        self.0[16..].iter().fold(0, |n, &b| n << 8 | u64::from(b))
-    }
-}
-
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))

@@ -31,6 +31,8 @@ const CHUNK: usize = 256 << 10;
 const CHUNK_BITS: u32 = 20;
 /// Object numbers that a writer takes at a time, so that a number is never used twice, not even after a crash.
 const LEASE: i64 = 1 << 20;
+/// Longest object: its rows must not run into the numbers of the next.
+const MAX_OBJECT: u64 = (CHUNK as u64) << CHUNK_BITS;
 /// What the lock file says once the store beside it was made: an empty file is then damage and not a new store.
 const MARK: &[u8] = b"cyborg store lock\n";
 
@@ -68,7 +70,7 @@ impl FileStore {
         }
         if read_only {
             let readers = Readers::new(path, true);
-            readers.with(|c| schema::check(c))?;
+            readers.with(schema::check)?;
             return Ok(Self { path: path.to_owned(), readers, writer: None });
         }
         let (mut lock, marked) = take_lock(path)?;
@@ -128,6 +130,9 @@ impl FileStore {
 
 fn put(tx: &Transaction<'_>, lease: &mut (i64, i64), id: SpaceId, name: Name, bytes: &[u8]) -> Result<()> {
     const TEXT: &str = "INSERT INTO object(id, space, name, len, bytes) VALUES(?1, ?2, ?3, ?4, ?5)";
+    if bytes.len() as u64 > MAX_OBJECT {
+        return Err(Error::invalid("object length", bytes.len(), "at most 256 GiB"));
+    }
     if lease.0 >= lease.1 {
         *lease = schema::extend_lease(tx, LEASE)?;
     }
@@ -164,7 +169,7 @@ const fn last_chunk() -> i64 {
 
 impl Store for FileStore {
     fn caps(&self) -> Caps {
-        Caps { durable: true, shared: true, max_object: (CHUNK as u64) << CHUNK_BITS }
+        Caps { durable: true, shared: true, max_object: MAX_OBJECT }
     }
 
     fn read_only(&self) -> bool {
@@ -344,7 +349,11 @@ fn sql(context: &'static str) -> impl Fn(rusqlite::Error) -> Error {
     move |e| match e.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => Error::NoSpace { context },
         Some(ErrorCode::ReadOnly) => Error::ReadOnly { why: "no permission to write there" },
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::Corrupt { what: "store file" },
+        // Our statements are fixed: what SQLite finds wrong with them is wrong with the stored schema.
+        Some(
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown | ErrorCode::TooBig
+            | ErrorCode::TypeMismatch,
+        ) => Error::Corrupt { what: "store file" },
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Busy,
         Some(ErrorCode::OutOfMemory) => Error::NoMemory { what: "store", needed: 0, got: 0 },
         Some(ErrorCode::SystemIoFailure)

@@ -164,7 +164,7 @@ pub(crate) struct Keyset {
     epochs: Vec<u32>,
 }
 
-const ID_AT: usize = 0;
+/// Bytes 0..32 are the id key: part of the format, kept for lookups by id, not used by this version.
 const HEDGE_AT: usize = 32;
 const DATA_AT: usize = 64;
 
@@ -241,11 +241,6 @@ impl Keyset {
         self.key(HEDGE_AT)
     }
 
-    /// The key of the id function.
-    pub(crate) fn id(&self) -> Result<&[u8; 32]> {
-        self.key(ID_AT)
-    }
-
     fn key(&self, at: usize) -> Result<&[u8; 32]> {
         let key = self.page.bytes()?[at..].first_chunk::<32>();
         key.ok_or(Error::Internal { what: "keyset: key outside its page" })
@@ -259,5 +254,82 @@ impl Keyset {
     /// [`Error::Forked`] in a child process, asking the system too.
     pub(crate) fn check_pid(&self) -> Result<()> {
         self.page.check_pid()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_keyset_survives_writing_and_refuses_other_lengths() {
+        let keys = Keyset::generate().unwrap();
+        let mut out = vec![0; keys.encoded_len()];
+        keys.write(&mut out).unwrap();
+        let read = Keyset::read(&out).unwrap();
+        assert_eq!(keys.data(1).unwrap(), read.data(1).unwrap());
+        assert_eq!(keys.hedge().unwrap(), read.hedge().unwrap());
+        assert_ne!(keys.data(1).unwrap(), keys.hedge().unwrap());
+        assert_ne!(keys.data(1).unwrap(), &[0; 32]);
+        assert!(matches!(keys.data(2), Err(Error::Corrupt { .. })));
+        for len in 0..out.len() {
+            assert!(Keyset::read(&out[..len]).is_err());
+        }
+        out[0] = 2;
+        assert!(Keyset::read(&out).is_err());
+    }
+
+    /// The kernel's own account of the mapping that holds `address`: its flags line.
+    #[cfg(target_os = "linux")]
+    fn flags_of(address: usize) -> String {
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut inside = false;
+        for line in maps.lines() {
+            if let Some((from, to)) = line.split(' ').next().and_then(|r| r.split_once('-'))
+                && let (Ok(from), Ok(to)) = (usize::from_str_radix(from, 16), usize::from_str_radix(to, 16))
+            {
+                inside = (from..to).contains(&address);
+            }
+            if inside && line.starts_with("VmFlags:") {
+                return format!("{line} ");
+            }
+        }
+        String::new()
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_secret_page_is_locked_and_neither_dumped_nor_inherited() {
+        let mut page = SecretPage::new().unwrap();
+        page.bytes_mut().unwrap()[0] = 7;
+        let flags = flags_of(page.at(1).addr());
+        for flag in [" dc ", " lo "] {
+            assert!(flags.contains(flag), "{flag} missing in {flags}");
+        }
+        // memfd_secret memory is never dumped; ordinary memory carries the flag.
+        assert!(flags.contains(" dd ") || flags.contains(" sh "), "{flags}");
+        assert!(flags_of(page.at(3).addr()).contains(" wf "), "canary not wiped on fork");
+    }
+
+    #[test]
+    fn a_child_process_is_told_apart_and_sees_no_key() {
+        let keys = Keyset::generate().unwrap();
+        // SAFETY: the child touches no lock and no heap: it reads the canary, asks for its id and leaves.
+        let status = unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                let forked = |r: Result<()>| matches!(r, Err(Error::Forked));
+                let told = forked(keys.check())
+                    && forked(keys.check_pid())
+                    && matches!(keys.hedge(), Err(Error::Forked))
+                    && matches!(keys.data(1), Err(Error::Forked));
+                libc::_exit(if told { 0 } else { 1 });
+            }
+            let mut status = -1;
+            assert_eq!(libc::waitpid(child, &raw mut status, 0), child);
+            status
+        };
+        assert_eq!(status, 0);
+        keys.check_pid().unwrap();
     }
 }

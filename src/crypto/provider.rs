@@ -37,7 +37,12 @@ impl Provider {
 }
 
 /// A key ready for use: its schedule lives on the heap and is wiped by the provider on drop.
-pub(crate) struct AeadKey(Inner);
+pub(crate) struct AeadKey {
+    inner: Inner,
+    /// Tests keep account of every (key, nonce) that seals.
+    #[cfg(test)]
+    fingerprint: [u8; 32],
+}
 
 enum Inner {
     #[cfg(feature = "fast-crypto")]
@@ -55,24 +60,35 @@ impl AeadKey {
 
     /// The schedule of `key` for one provider.
     pub(crate) fn with(provider: Provider, key: &[u8; KEY_LEN]) -> Result<Self> {
-        Ok(Self(match provider {
+        let inner = match provider {
             #[cfg(feature = "fast-crypto")]
             Provider::AwsLc => {
                 let key = lc::UnboundKey::new(&lc::AES_256_GCM, key).map_err(|_| REFUSED)?;
                 Inner::AwsLc(lc::LessSafeKey::new(key))
             }
             Provider::Portable => Inner::Portable(Box::new(Aes256Gcm::new(key.into()))),
-        }))
+        };
+        Ok(Self {
+            inner,
+            #[cfg(test)]
+            fingerprint: super::derive::sha256(key),
+        })
     }
 
     /// Encrypts `plaintext` into `out`, which is [`TAG_LEN`] longer: ciphertext, then tag. A (key, nonce) pair must
     /// never come twice; the callers in this crate give every key one salt and every message of a key its number.
     pub(crate) fn seal(&self, nonce: &[u8; NONCE_LEN], aad: &[u8], plaintext: &[u8], out: &mut [u8]) -> Result<()> {
+        #[cfg(test)]
+        tests::enter(self.fingerprint, *nonce);
+        self.encrypt(nonce, aad, plaintext, out)
+    }
+
+    fn encrypt(&self, nonce: &[u8; NONCE_LEN], aad: &[u8], plaintext: &[u8], out: &mut [u8]) -> Result<()> {
         if out.len() != plaintext.len() + TAG_LEN {
             return Err(Error::Internal { what: "seal: output of the wrong length" });
         }
         let (body, tag) = out.split_at_mut(plaintext.len());
-        match &self.0 {
+        match &self.inner {
             #[cfg(feature = "fast-crypto")]
             Inner::AwsLc(key) => {
                 let nonce = lc::Nonce::assume_unique_for_key(*nonce);
@@ -96,7 +112,7 @@ impl AeadKey {
             return false;
         }
         let (body, tag) = sealed.split_at(out.len());
-        let authentic = match &self.0 {
+        let authentic = match &self.inner {
             #[cfg(feature = "fast-crypto")]
             Inner::AwsLc(key) => {
                 let nonce = lc::Nonce::assume_unique_for_key(*nonce);
@@ -111,5 +127,138 @@ impl AeadKey {
             out.fill(0);
         }
         authentic
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::{LazyLock, Mutex};
+
+    use super::*;
+
+    type Pair = ([u8; 32], [u8; NONCE_LEN]);
+    static LEDGER: LazyLock<Mutex<HashSet<Pair>>> = LazyLock::new(Mutex::default);
+
+    /// Panics when a (key, nonce) pair seals twice in the whole test process, whichever test does it.
+    pub(super) fn enter(fingerprint: [u8; 32], nonce: [u8; NONCE_LEN]) {
+        assert!(LEDGER.lock().unwrap().insert((fingerprint, nonce)), "a (key, nonce) pair came twice");
+    }
+
+    fn hex(text: &str) -> Vec<u8> {
+        (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
+    }
+
+    fn providers() -> Vec<Provider> {
+        vec![
+            #[cfg(feature = "fast-crypto")]
+            Provider::AwsLc,
+            Provider::Portable,
+        ]
+    }
+
+    /// Test cases 13 to 16 of "The Galois/Counter Mode of Operation" (McGrew and Viega), those with a 256-bit key and
+    /// a 96-bit nonce: key, nonce, aad, plaintext, ciphertext, tag.
+    fn vectors() -> Vec<[Vec<u8>; 6]> {
+        let key = "feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308";
+        let plain = "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72\
+                     1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b391aafd255";
+        let sealed = "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa\
+                      8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662898015ad";
+        let zero = "00".repeat(32);
+        let nonce = "cafebabefacedbaddecaf888";
+        let aad = "feedfacedeadbeeffeedfacedeadbeefabaddad2";
+        [
+            [&zero[..], &zero[..24], "", "", "", "530f8afbc74536b9a963b4f1c4cb738b"],
+            [
+                &zero,
+                &zero[..24],
+                "",
+                &zero[..32],
+                "cea7403d4d606b6e074ec5d3baf39d18",
+                "d0d1c8a799996bf0265b98b5d48ab919",
+            ],
+            [key, nonce, "", plain, sealed, "b094dac5d93471bdec1a502270e3cc6c"],
+            [key, nonce, aad, &plain[..120], &sealed[..120], "76fc6ece0f4e1768cddf8853bb2d551b"],
+        ]
+        .map(|case| case.map(hex))
+        .into()
+    }
+
+    #[test]
+    fn both_providers_give_the_published_vectors() {
+        for provider in providers() {
+            for [key, nonce, aad, plain, cipher, tag] in vectors() {
+                let key = AeadKey::with(provider, &key.try_into().unwrap()).unwrap();
+                let nonce = nonce.try_into().unwrap();
+                let expected = [cipher, tag].concat();
+                let mut out = vec![0; expected.len()];
+                key.encrypt(&nonce, &aad, &plain, &mut out).unwrap();
+                assert_eq!(out, expected, "{provider:?}");
+                let mut back = vec![0; plain.len()];
+                assert!(key.open(&nonce, &aad, &out, &mut back));
+                assert_eq!(back, plain);
+            }
+        }
+    }
+
+    /// In the manner of Wycheproof: every bit of ciphertext, tag, nonce and aad, and every truncation, must matter.
+    #[test]
+    fn nothing_altered_opens_and_nothing_leaks_when_it_does_not() {
+        for provider in providers() {
+            let [key, nonce, aad, plain, cipher, tag] = vectors().pop().unwrap();
+            let key = AeadKey::with(provider, &key.try_into().unwrap()).unwrap();
+            let nonce: [u8; NONCE_LEN] = nonce.try_into().unwrap();
+            let sealed = [cipher, tag].concat();
+            let refused = |nonce: &[u8; NONCE_LEN], aad: &[u8], sealed: &[u8]| {
+                let mut out = vec![9; plain.len()];
+                !key.open(nonce, aad, sealed, &mut out) && out.iter().all(|&b| b == 0)
+            };
+            let flipped = |bytes: &[u8], bit: usize| {
+                let mut bytes = bytes.to_vec();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                bytes
+            };
+            for bit in 0..sealed.len() * 8 {
+                assert!(refused(&nonce, &aad, &flipped(&sealed, bit)), "{provider:?} bit {bit}");
+            }
+            for bit in 0..aad.len() * 8 {
+                assert!(refused(&nonce, &flipped(&aad, bit), &sealed));
+            }
+            for bit in 0..NONCE_LEN * 8 {
+                assert!(refused(&flipped(&nonce, bit).try_into().unwrap(), &aad, &sealed));
+            }
+            assert!(refused(&nonce, &aad[1..], &sealed) && refused(&nonce, &[], &sealed));
+            for len in 0..sealed.len() {
+                assert!(refused(&nonce, &aad, &sealed[..len]));
+            }
+        }
+    }
+
+    #[test]
+    fn each_provider_opens_what_the_other_sealed() {
+        let mut rng = crate::rng::Rng::new(5);
+        let mut random = |len: usize| (0..len).map(|_| rng.next_u64() as u8).collect::<Vec<u8>>();
+        for len in [0, 1, 15, 16, 17, 255, 4080, 4081, 65520, 100_003] {
+            let key: [u8; KEY_LEN] = random(32).try_into().unwrap();
+            let nonce: [u8; NONCE_LEN] = random(12).try_into().unwrap();
+            let (aad, plain) = (random(len % 40), random(len));
+            let sealed: Vec<Vec<u8>> = providers()
+                .into_iter()
+                .map(|p| {
+                    let mut out = vec![0; len + TAG_LEN];
+                    AeadKey::with(p, &key).unwrap().encrypt(&nonce, &aad, &plain, &mut out).unwrap();
+                    out
+                })
+                .collect();
+            for bytes in &sealed {
+                assert!(*bytes == sealed[0], "{len}");
+                for p in providers() {
+                    let mut out = vec![0; len];
+                    assert!(AeadKey::with(p, &key).unwrap().open(&nonce, &aad, bytes, &mut out));
+                    assert!(out == plain);
+                }
+            }
+        }
     }
 }

@@ -43,20 +43,12 @@ pub extern "C" fn cyborg_abi_version() -> u32 {
 pub extern "C" fn cyborg_build_info() -> *const c_char {
     static TEXT: OnceLock<CString> = OnceLock::new();
     let render = || {
-        let features = if cfg!(feature = "fast-crypto") { "fast-crypto" } else { "none" };
-        c_text(&format!("version={} simd={} aes={} features={features}", env!("CARGO_PKG_VERSION"), simd(), aes()))
+        // The feature chooses the provider, see `crypto::provider`.
+        let (aes, features) = if cfg!(feature = "fast-crypto") { ("aws-lc", "fast-crypto") } else { ("aes-gcm", "none") };
+        let simd = crate::kernels::best().name();
+        c_text(&format!("version={} simd={simd} aes={aes} features={features}", env!("CARGO_PKG_VERSION")))
     };
     TEXT.get_or_init(render).as_ptr()
-}
-
-/// Name of the kernels in use.
-fn simd() -> &'static str {
-    "unknown"
-}
-
-/// Name of the AES provider in use.
-fn aes() -> &'static str {
-    "unknown"
 }
 
 #[cfg(test)]

@@ -11,10 +11,11 @@ use crate::kernels::Panels;
 
 /// Rows looked at to fit the space.
 const FIT_ROWS: usize = 8192;
-/// Values looked at to find the range of most values.
-const FIT_VALUES: usize = 1 << 20;
-/// The share of values that must fit without being clipped.
-const FIT_SHARE: f64 = 0.9999;
+/// Values looked at to fit the space, as long as that leaves [`FIT_LEAST`] rows.
+const FIT_VALUES: usize = 1 << 22;
+const FIT_LEAST: usize = 256;
+/// One row in so many, at least one, may be an outlier.
+const FIT_BEYOND: usize = 2048;
 /// Adding it to a float32 of at most 2^22 rounds to the nearest whole number, found in the low bits of the sum.
 /// `f32::round` is a call on baseline x86-64; this compiles to one vector add.
 const ROUND: f32 = 12_582_912.0;
@@ -45,25 +46,26 @@ pub(crate) struct ByteSpace {
 
 impl ByteSpace {
     /// Fits the space to evenly spaced rows of `rows` (`n x dim`, at least one row). The step reaches the value
-    /// farthest from its mean, unless that is an outlier beyond 1.5 times the range of 99.99 % of the values: one
-    /// huge row must not take the resolution from all others.
+    /// farthest from its mean, outliers excepted: one huge row must not take the resolution from all others. A row is
+    /// an outlier when it reaches 1.5 times farther than all but [`FIT_BEYOND`] of the rows.
     pub(crate) fn fit(rows: &[f32], dim: usize) -> Self {
         let n = rows.len() / dim;
-        let taken = n.min(FIT_ROWS);
+        let taken = n.min(FIT_ROWS).min((FIT_VALUES / dim).max(FIT_LEAST));
         let sample = |i: usize| &rows[i * n / taken * dim..][..dim];
-        let mut sums = vec![0f64; dim];
-        for i in 0..taken {
-            sums.iter_mut().zip(sample(i)).for_each(|(sum, &x)| *sum += f64::from(x));
+        let reach = |mean: &[f32]| -> Vec<f32> {
+            let spread = |i| sample(i).iter().zip(mean).fold(0f32, |most, (x, m)| most.max((x - m).abs()));
+            (0..taken).map(spread).collect()
+        };
+        let mut mean = mean_of(dim, (0..taken).map(sample));
+        let mut reached = reach(&mean);
+        let mut limit = common_reach(&reached);
+        if reached.iter().any(|&r| r > limit) {
+            // Outliers shift the mean too: once more without them.
+            mean = mean_of(dim, (0..taken).filter(|&i| reached[i] <= limit).map(sample));
+            reached = reach(&mean);
+            limit = common_reach(&reached);
         }
-        let mean: Vec<f32> = sums.iter().map(|sum| (sum / taken as f64) as f32).collect();
-        let spread = |i: usize| sample(i).iter().zip(&mean).map(|(x, m)| (x - m).abs());
-        let greatest = (0..taken).flat_map(spread).fold(0f32, f32::max);
-        let looked = taken.min((FIT_VALUES / dim).max(1));
-        let mut values: Vec<f32> = (0..looked).flat_map(|i| spread(i * taken / looked)).collect();
-        let rank = ((values.len() - 1) as f64 * FIT_SHARE).ceil() as usize;
-        let common = *values.select_nth_unstable_by(rank, f32::total_cmp).1;
-        let range = if common > 0.0 { greatest.min(1.5 * common) } else { greatest };
-        let step = range / 127.0;
+        let step = reached.iter().copied().filter(|&r| r <= limit).fold(0f32, f32::max) / 127.0;
         // A step too small to divide by says that all rows are equal.
         Self { mean, step: if step.is_normal() { step } else { 1.0 } }
     }
@@ -98,6 +100,24 @@ impl ByteSpace {
             *out = (c - mean) / self.step;
         }
     }
+}
+
+/// The mean of some rows; zeros without any.
+fn mean_of<'a>(dim: usize, rows: impl Iterator<Item = &'a [f32]>) -> Vec<f32> {
+    let (mut sums, mut count) = (vec![0f64; dim], 0usize);
+    for row in rows {
+        sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x));
+        count += 1;
+    }
+    sums.iter().map(|sum| (sum / count.max(1) as f64) as f32).collect()
+}
+
+/// 1.5 times what all rows but the possible outliers reach; no limit when those rows are equal.
+fn common_reach(reached: &[f32]) -> f32 {
+    let mut reached = reached.to_vec();
+    let rank = reached.len().saturating_sub(1 + reached.len().div_ceil(FIT_BEYOND));
+    let common = *reached.select_nth_unstable_by(rank, f32::total_cmp).1;
+    if common > 0.0 { 1.5 * common } else { f32::INFINITY }
 }
 
 /// Centroids of one signed byte a dimension, with what makes a product a score.

@@ -22,6 +22,8 @@ const ROWS: usize = 480;
 const SMALL: usize = 128;
 /// Coarse candidates that are ranked exactly when a row is assigned alone.
 const EXACT: usize = 4;
+/// Below this dimension 256 levels a dimension are too few to tell many lists apart, and exact distances cost little.
+const LOW_DIM: usize = 8;
 /// Bytes of the terms of a coarse block.
 const TERMS: usize = LANES * 4;
 
@@ -159,11 +161,18 @@ impl Centroids {
             out.fill(0);
             return Ok(());
         }
-        if out.len() < SMALL {
+        let one_by_one = |rows: &[f32], out: &mut [u32]| {
             let mut scratch = ProbeScratch::with_kernels(kernels);
             for (row, out) in rows.chunks_exact(self.dim).zip(out) {
                 *out = self.assign_one(row, &mut scratch);
             }
+        };
+        if out.len() < SMALL {
+            one_by_one(rows, out);
+            return Ok(());
+        }
+        if self.dim < LOW_DIM {
+            exec.for_each_chunk(out, ROWS, |i, out| one_by_one(&rows[i * ROWS * self.dim..], out));
             return Ok(());
         }
         let space = ByteSpace::fit(rows, self.dim);
@@ -220,6 +229,9 @@ impl Centroids {
     }
 
     fn assign_one(&self, row: &[f32], scratch: &mut ProbeScratch) -> u32 {
+        if self.dim < LOW_DIM {
+            return self.exact(scratch.kernels, row, 0..self.len() as u32);
+        }
         self.nearest(row, EXACT, scratch);
         self.exact(scratch.kernels, row, scratch.found.iter().map(|&(_, list)| list))
     }

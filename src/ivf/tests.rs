@@ -1,0 +1,231 @@
+//! Oracles: sorting for the top-k, float64 distances for probes and assignment.
+
+use super::bytes::{ByteCentroids, ByteSpace, stride};
+use super::{Centroids, ProbeScratch, TopK};
+use crate::error::Error;
+use crate::exec::Exec;
+use crate::kernels::{Best, Kernels, Level, at};
+use crate::rng::Rng;
+
+fn levels() -> impl Iterator<Item = &'static Kernels> {
+    Level::ALL.into_iter().filter_map(at)
+}
+
+/// `n` rows about 20 middles, all `offset` away from the origin.
+fn rows(n: usize, dim: usize, offset: f32, seed: u64) -> Vec<f32> {
+    let mut middles = Rng::new(99);
+    let middles: Vec<f32> = (0..20 * dim).map(|_| middles.unit_f32() * 2.0).collect();
+    let mut rng = Rng::new(seed);
+    (0..n)
+        .flat_map(|_| {
+            let m = rng.below(20) * dim;
+            (0..dim).map(|j| middles[m + j] + rng.unit_f32() + offset).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum()
+}
+
+fn sorted(scores: &[f32], k: usize) -> Vec<(f32, u32)> {
+    let mut all: Vec<(f32, u32)> = scores.iter().copied().zip(0..).filter(|(s, _)| *s > f32::NEG_INFINITY).collect();
+    all.sort_by(|a, b| b.0.partial_cmp(&a.0).unwrap().then(a.1.cmp(&b.1)));
+    all.truncate(k);
+    all
+}
+
+#[test]
+fn top_k_is_a_sort_at_every_level_whatever_the_order_of_offers() {
+    let mut rng = Rng::new(1);
+    // Few distinct values, so that ties decide; lengths about the filter's chunk of 512 and the registers of 16.
+    for (n, values) in [(0, 1), (1, 1), (15, 3), (700, 5), (5000, 40), (5000, 100_000), (2000, 1)] {
+        let scores: Vec<f32> = (0..n).map(|_| rng.below(values) as f32 - 2.0).collect();
+        for k in [0, 1, 2, 10, 511, 3000] {
+            for kernels in levels() {
+                let want = sorted(&scores, k);
+                let (mut got, mut top) = (Vec::new(), TopK::with_kernels(kernels, k));
+                top.offer(&scores, 0);
+                assert!(want.len() < k || k == 0 || top.threshold() <= want[k - 1].0);
+                top.finish(&mut got);
+                assert_eq!(got, want, "n {n} k {k}");
+                for (i, part) in scores.chunks(37).enumerate().collect::<Vec<_>>().into_iter().rev() {
+                    top.offer(part, i as u32 * 37);
+                }
+                top.finish(&mut got);
+                assert_eq!(got, want, "backwards, n {n} k {k}");
+                scores.iter().zip(0..).for_each(|(&score, row)| top.push(score, row));
+                top.finish(&mut got);
+                assert_eq!(got, want, "one by one, n {n} k {k}");
+            }
+        }
+    }
+}
+
+#[test]
+fn top_k_maps_rows_leaves_out_the_dropped_and_never_keeps_a_nan() {
+    let scores = [1.0, f32::NAN, 3.0, f32::NEG_INFINITY, 2.0, -0.0, 0.0, f32::INFINITY];
+    let mut top = TopK::new(5);
+    top.offer_with(&scores, |i| (i != 2).then_some(100 - i));
+    let mut got = Vec::new();
+    top.finish(&mut got);
+    // The two zeros are equal, so their rows decide.
+    assert_eq!(got.iter().map(|x| x.1).collect::<Vec<_>>(), [93, 96, 100, 94, 95]);
+    top.finish(&mut got);
+    assert!(got.is_empty(), "finish forgets");
+    top.push(1.0, 7);
+    top.push(f32::NAN, 8);
+    let mut found = vec![1, 2];
+    top.finish_rows(&mut found);
+    assert_eq!(found, [7]);
+}
+
+#[test]
+fn byte_scores_are_distances() {
+    for dim in [1, 3, 17, 100, 129] {
+        let rows = rows(300, dim, 5.0, 3);
+        let space = ByteSpace::fit(&rows, dim);
+        let mut units = vec![0.0; 20 * dim];
+        for (c, unit) in rows.chunks_exact(dim).zip(units.chunks_exact_mut(dim)) {
+            space.units(c, unit);
+        }
+        let centroids = ByteCentroids::new(&units, dim).unwrap();
+        let mut bytes = vec![0; stride(dim)];
+        for kernels in levels() {
+            for row in rows.chunks_exact(dim).take(50) {
+                let (norm, clipped) = space.encode(row, &mut bytes[..dim]);
+                assert!(!clipped);
+                let mut out = [Best::default()];
+                for (i, c) in rows.chunks_exact(dim).take(20).enumerate() {
+                    let mut panels = crate::kernels::Panels::new(1, dim).unwrap();
+                    centroids.pack(i, 0, &mut panels);
+                    kernels.assign(&bytes, stride(dim), &[0], &panels, &mut out);
+                    let units = f64::from(norm) - 2.0 * f64::from(out[0].score) / centroids.factor();
+                    let found = units * f64::from(space.step()).powi(2);
+                    // Row and centroid are each off by at most half a step a dimension, the bias by half a unit.
+                    let slack = f64::from(space.step()) * ((dim as f64).sqrt() + 1.0) * 1.01;
+                    assert!((found.max(0.0).sqrt() - distance(row, c).sqrt()).abs() <= slack, "dim {dim}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_byte_space_survives_outliers_and_equal_rows() {
+    let mut data = rows(20_000, 4, 0.0, 5);
+    data[17] = 1e9;
+    let space = ByteSpace::fit(&data, 4);
+    assert!(space.step() < 0.05, "{}", space.step());
+    let mut out = [0; 4];
+    assert!(space.encode(&data[16..20], &mut out).1, "the outlier is reported as clipped");
+    assert_eq!(out[1], 255);
+    let equal = vec![3.5; 40];
+    let space = ByteSpace::fit(&equal, 4);
+    assert_eq!(space.encode(&equal[..4], &mut out), (0, false));
+    assert_eq!(out, [128; 4]);
+}
+
+#[test]
+fn scores_fit_32_bits_at_the_largest_dimension() {
+    let dim = 65_536;
+    // The worst case: every value at an end, row and centroid opposite or equal.
+    let ends: Vec<f32> = (0..4 * dim).map(|i| if (i / dim) % 2 == 0 { 1.0 } else { -1.0 }).collect();
+    let space = ByteSpace::fit(&ends, dim);
+    let mut units = vec![0.0; 2 * dim];
+    for (c, unit) in ends.chunks_exact(dim).zip(units.chunks_exact_mut(dim)) {
+        space.units(c, unit);
+    }
+    let panels = ByteCentroids::new(&units, dim).unwrap().panels().unwrap();
+    let mut bytes = vec![0; dim];
+    for kernels in levels() {
+        for (row, want) in ends.chunks_exact(dim).zip([0, 1]) {
+            space.encode(row, &mut bytes);
+            let mut two = [[Best::default(); 2]];
+            kernels.assign2(&bytes, dim, &[0], &panels, &mut two);
+            assert_eq!(two[0][0].position, want);
+            assert_eq!(i64::from(two[0][0].score) > 0, i64::from(two[0][1].score) < 0);
+        }
+    }
+}
+
+#[test]
+fn probes_come_nearest_first_and_all_of_them_when_asked() {
+    for dim in [1, 3, 17, 100, 129] {
+        for offset in [0.0, 1000.0] {
+            let data = rows(333, dim, offset, 11);
+            let centroids = Centroids::new(dim, data.clone()).unwrap();
+            let queries = rows(40, dim, offset, 12);
+            let (mut near, mut total) = (0, 0);
+            for kernels in levels() {
+                let mut scratch = ProbeScratch::with_kernels(kernels);
+                let (mut out, mut all) = (Vec::new(), Vec::new());
+                for query in queries.chunks_exact(dim) {
+                    centroids.probe(query, 20, &mut scratch, &mut out);
+                    centroids.probe(query, 1000, &mut scratch, &mut all);
+                    assert_eq!(out, all[..20], "fewer probes are the first of more");
+                    let mut want: Vec<usize> = (0..333).collect();
+                    want.sort_by(|&a, &b| {
+                        distance(query, centroids.row(a)).total_cmp(&distance(query, centroids.row(b)))
+                    });
+                    near += out.iter().filter(|&&i| want[..22].contains(&(i as usize))).count();
+                    total += 20;
+                    all.sort_unstable();
+                    assert!(all.iter().copied().eq(0..333), "every list once");
+                }
+                centroids.probe(&queries[..dim], 0, &mut scratch, &mut out);
+                assert!(out.is_empty());
+            }
+            let share = near as f64 / total as f64;
+            assert!(share > 0.97, "dim {dim} offset {offset}: {share} of the probes are among the nearest 22");
+        }
+    }
+}
+
+#[test]
+fn rows_go_to_their_nearest_centroid() {
+    for dim in [1, 3, 17, 100, 129] {
+        for n in [1, 40, 700] {
+            let centroids = Centroids::new(dim, rows(150, dim, 3.0, 21)).unwrap();
+            let mut data = rows(n, dim, 3.0, 22);
+            if n == 700 {
+                data[5 * dim] = 1e6; // An outlier that would take the resolution from the others.
+            }
+            let mut first = None;
+            for kernels in levels() {
+                for threads in [1, 2, 3] {
+                    let mut out = vec![9999; n];
+                    centroids.assign_with(kernels, &data, &Exec::new(threads), &mut out).unwrap();
+                    let mut exact = 0;
+                    for (row, &list) in data.chunks_exact(dim).zip(&out) {
+                        let got = distance(row, centroids.row(list as usize));
+                        let least = (0..150).map(|i| distance(row, centroids.row(i))).fold(f64::INFINITY, f64::min);
+                        exact += usize::from(got <= least * 1.000_01 + 1e-9);
+                        assert!(got <= least * 1.2 + 1e-3, "dim {dim}: {got} against {least}");
+                    }
+                    assert!(exact * 100 >= n * 98, "dim {dim} n {n}: {exact} exact");
+                    // Levels round floats differently, which may decide between equally near lists.
+                    let first = first.get_or_insert_with(|| out.clone());
+                    let same = out.iter().zip(first.iter()).filter(|(a, b)| a == b).count();
+                    assert!(same * 100 >= n * 99);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_shapes_are_refused() {
+    assert!(matches!(Centroids::new(0, vec![]), Err(Error::InvalidArgument { .. })));
+    assert!(matches!(Centroids::new(3, vec![]), Err(Error::InvalidArgument { .. })));
+    assert!(matches!(Centroids::new(3, vec![0.0; 4]), Err(Error::InvalidArgument { .. })));
+    assert!(matches!(Centroids::new(1, vec![f32::NAN]), Err(Error::InvalidArgument { .. })));
+    let one = Centroids::new(2, vec![1.0, 2.0]).unwrap();
+    let mut out = [7; 2];
+    assert!(one.assign(&[0.0; 3], &Exec::new(1), &mut out).is_err());
+    one.assign(&[0.0; 4], &Exec::new(1), &mut out).unwrap();
+    assert_eq!(out, [0, 0]);
+    let mut probes = vec![4];
+    one.probe(&[0.0, 0.0], 9, &mut ProbeScratch::new(), &mut probes);
+    assert_eq!(probes, [0]);
+}

@@ -5,7 +5,9 @@
 
 use std::sync::OnceLock;
 
-use super::{Kernels, scalar};
+use super::{Kernels, portable, scalar};
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, avx512};
 
 /// An instruction set, from the slowest to the fastest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,9 +43,18 @@ impl Level {
 pub fn at(level: Level) -> Option<&'static Kernels> {
     match level {
         Level::Scalar => Some(&scalar::KERNELS),
-        Level::Portable => Some(&PORTABLE),
-        Level::Avx2 => Some(&AVX2),
-        Level::Avx512 => Some(&AVX512),
+        Level::Portable => Some(&portable::KERNELS),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(&avx2::KERNELS),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => (is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vnni"))
+        .then_some(&avx512::KERNELS),
+        #[cfg(not(target_arch = "x86_64"))]
+        Level::Avx2 | Level::Avx512 => None,
     }
 }
 
@@ -53,7 +64,3 @@ pub fn best() -> &'static Kernels {
     static BEST: OnceLock<&'static Kernels> = OnceLock::new();
     BEST.get_or_init(|| Level::ALL.into_iter().rev().find_map(at).unwrap_or(&scalar::KERNELS))
 }
-
-static PORTABLE: Kernels = Kernels { level: Level::Portable, table: scalar::TABLE };
-static AVX2: Kernels = Kernels { level: Level::Avx2, table: scalar::TABLE };
-static AVX512: Kernels = Kernels { level: Level::Avx512, table: scalar::TABLE };

@@ -11,8 +11,15 @@
 //!
 //! A score is always greater = nearer, see [`Similarity`].
 
+#![allow(clippy::needless_range_loop, reason = "registers are named by row, block and chain in several arrays at once")]
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod level;
 mod panels;
+mod portable;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -34,6 +41,7 @@ const TERM_BYTES: usize = LANES * 4;
 
 /// The kernels of one level. The pointers are unsafe to call only because their instructions must exist on the CPU
 /// and because they trust the lengths that the methods of [`Kernels`] check.
+#[allow(clippy::type_complexity, reason = "the signatures of the methods below")]
 struct Table {
     dot: unsafe fn(&[f32], &[f32]) -> f32,
     l2: unsafe fn(&[f32], &[f32]) -> f32,
@@ -65,7 +73,7 @@ impl Kernels {
         self.level.name()
     }
 
-    /// `sum a b`. Lengths are equal. Relative to `sum |a b|` the error is at most `2^-24 * (len / 16 + 8)`.
+    /// `sum a b`. Lengths are equal. The error is at most `2^-24 (len / 8 + 8) sum |a b|`.
     #[must_use]
     pub fn dot(&self, a: &[f32], b: &[f32]) -> f32 {
         assert_eq!(a.len(), b.len(), "dot of vectors of two lengths");
@@ -73,7 +81,7 @@ impl Kernels {
         unsafe { (self.table.dot)(a, b) }
     }
 
-    /// `sum (a - b)^2`, not negative. Lengths are equal. Relative error as for [`Kernels::dot`].
+    /// `sum (a - b)^2`, not negative. Lengths are equal. The relative error is at most `2^-24 (len / 8 + 8)`.
     #[must_use]
     pub fn l2(&self, a: &[f32], b: &[f32]) -> f32 {
         assert_eq!(a.len(), b.len(), "distance of vectors of two lengths");
@@ -81,14 +89,16 @@ impl Kernels {
         unsafe { (self.table.l2)(a, b) }
     }
 
-    /// Scores of `out.len()` row-major rows of `query.len()` values against `query`.
+    /// Scores of `out.len()` row-major rows of `query.len()` values against `query`. Errors as for [`Kernels::dot`] and
+    /// [`Kernels::l2`].
     pub fn rows(&self, similarity: Similarity, query: &[f32], rows: &[f32], out: &mut [f32]) {
         assert_eq!(Some(rows.len()), out.len().checked_mul(query.len()), "rows are not out x dim");
         // SAFETY: as in `dot`; `rows` holds `out.len()` rows of `query.len()` values.
         unsafe { (self.table.rows)(similarity, query, rows, out) }
     }
 
-    /// Scores of the vectors in flat blocks that follow each other; `out` has 16 places a block.
+    /// Scores of the vectors in flat blocks that follow each other; `out` has 16 places a block. Dimensions are added in
+    /// order, so the error is at most `2^-24 (dim + 4)` times the sum of the absolute terms.
     pub fn flat_blocks(&self, similarity: Similarity, query: &[f32], blocks: &[f32], out: &mut [f32]) {
         assert_eq!(out.len() % LANES, 0, "out is not whole blocks");
         assert_eq!(Some(blocks.len()), out.len().checked_mul(query.len()), "blocks are not out x dim");
@@ -120,7 +130,14 @@ impl Kernels {
     /// (`first` + position) to `out_index`; gives their number. A NaN is never greater. Both outputs need
     /// `scores.len() + 16` places: kernels store whole registers, places behind the count are left arbitrary.
     #[must_use]
-    pub fn above(&self, scores: &[f32], threshold: f32, first: u32, out_scores: &mut [f32], out_index: &mut [u32]) -> usize {
+    pub fn above(
+        &self,
+        scores: &[f32],
+        threshold: f32,
+        first: u32,
+        out_scores: &mut [f32],
+        out_index: &mut [u32],
+    ) -> usize {
         let room = out_scores.len().min(out_index.len());
         assert!(room >= scores.len() + LANES, "fewer than {} free places", scores.len() + LANES);
         // SAFETY: as in `dot`; both outputs have the free places the kernels count on.

@@ -16,7 +16,7 @@ pub(super) const WIDTH: usize = 32;
 /// Bytes of one group of 4 dimensions of a panel.
 pub(super) const PANEL_GROUP: usize = WIDTH * GROUP;
 /// Bytes of panels that every level works through with all rows before it takes the next: they stay in an L2 of
-/// 512 KiB beside the rows (SPEED.md part 2 section 2).
+/// 512 KiB beside the rows.
 const CACHED: usize = 400 << 10;
 
 /// A centroid and how near it is: greater = nearer.
@@ -83,7 +83,8 @@ impl Panels {
         Ok(Self { codes, bias, len: n, dim })
     }
 
-    /// Puts a centroid of `dim` values at `position`, replacing what was there.
+    /// Puts a centroid of `dim` values at `position`, replacing what was there. `bias` leaves every score above
+    /// `i32::MIN`, which stands for no centroid.
     pub fn set(&mut self, position: usize, centroid: &[i8], bias: i32) {
         assert!(position < self.len, "position {position} of {} centroids", self.len);
         assert_eq!(centroid.len(), self.dim, "centroid of another dimension");
@@ -153,7 +154,7 @@ impl<'a> Rows<'a> {
     /// Panics unless every row of `index` has the bytes that `panels` needs inside `bytes`.
     pub(super) fn new(bytes: &'a [u8], stride: usize, index: &'a [u32], panels: &Panels) -> Self {
         let width = panels.groups() * GROUP;
-        assert!(stride % GROUP == 0 && stride >= width, "stride {stride} for {} dimensions", panels.dim);
+        assert!(stride.is_multiple_of(GROUP) && stride >= width, "stride {stride} for {} dimensions", panels.dim);
         if let Some(&last) = index.iter().max() {
             let end = (last as usize).checked_mul(stride).and_then(|start| start.checked_add(width));
             assert!(end.is_some_and(|end| end <= bytes.len()), "row {last} is not inside the rows");

@@ -7,9 +7,10 @@ use crate::types::Similarity;
 use super::panels::{PANEL_GROUP, Rows, WIDTH, offer2};
 use super::{Best, GROUP, GROUP_BYTES, Kernels, LANES, Level, Panels, Table, sq8_stride};
 
-pub(super) static KERNELS: Kernels = Kernels { level: Level::Scalar, table: TABLE };
-
-pub(super) const TABLE: Table = Table { dot, l2, rows, flat_blocks, u8_blocks, sq8_blocks, above, assign, assign2 };
+pub(super) static KERNELS: Kernels = Kernels {
+    level: Level::Scalar,
+    table: Table { dot, l2, rows, flat_blocks, u8_blocks, sq8_blocks, above, assign, assign2 },
+};
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum::<f64>() as f32

@@ -79,10 +79,13 @@ pub(super) struct Found {
     pub(super) factor: f64,
 }
 
-/// `iterations` (at least 1) of Lloyd's algorithm over the rows `index` from `k` random ones of them.
+/// `iterations` (at least 1) of Lloyd's algorithm over the rows `index` from `k` random ones of them; nothing for no rows.
 pub(super) fn lloyd(job: &Job, exec: &Exec, index: &[u32], k: usize, iterations: u32, rng: &mut Rng) -> Result<Found> {
     let dim = job.rows.dim;
     let mut found = Found { means: try_zeroed(k * dim, "means")?, answers: Vec::new(), factor: 1.0 };
+    if k == 0 {
+        return Ok(found);
+    }
     let seeds = sample_indices(index.len(), k, rng.next_u64());
     for (mean, &p) in found.means.chunks_exact_mut(dim).zip(&seeds) {
         mean.iter_mut().zip(job.rows.row(index[p as usize])).for_each(|(m, &u)| *m = f32::from(u) - 128.0);

@@ -1,7 +1,8 @@
 //! The end: exact means in float32 from the rows themselves, the exact objective, and no list left empty.
 //!
 //! The byte passes cannot tell rows apart that differ by less than a step. Where that left lists without rows, rows far from
-//! their mean get lists of their own, as long as there are distinct rows to be had.
+//! their mean get lists of their own, as long as there are distinct rows to be had. A row too far out for the bytes
+//! does not count in the mean of a list that has others: it would drag the centroid away from all of them.
 
 use std::collections::HashSet;
 
@@ -31,6 +32,7 @@ pub(super) fn finish(job: &Job, rows: &[f32], lists: &mut Lists) -> Result<Finis
 
 fn exact_means(job: &Job, rows: &[f32], lists: &Lists) -> Result<Finished> {
     let dim = job.rows.dim;
+    let values = |row: u32| &rows[row as usize * dim..][..dim];
     let runs = lists.runs(ROWS);
     let parts = job.exec.map(runs.len(), |i| {
         let mut means: Vec<f32> = try_with_capacity(runs[i].len() * dim, "means")?;
@@ -38,14 +40,23 @@ fn exact_means(job: &Job, rows: &[f32], lists: &Lists) -> Result<Finished> {
         let mut sums = vec![0f64; dim];
         for j in runs[i].clone() {
             sums.fill(0.0);
-            let mut squares = 0.0;
+            let (mut squares, mut apart) = (0.0, Vec::new());
             for piece in lists.of(j).chunks(ROWS) {
                 job.watch.check()?;
                 for &row in piece {
-                    squares += add_centred(&rows[row as usize * dim..][..dim], job.rows.space.mean(), &mut sums);
+                    if job.rows.is_outlier(row) {
+                        apart.push(row);
+                    } else {
+                        squares += add_centred(values(row), job.rows.space.mean(), &mut sums);
+                    }
                 }
             }
-            let size = lists.size(j).max(1) as f64;
+            if apart.len() == lists.size(j) {
+                for row in apart.drain(..) {
+                    squares += add_centred(values(row), job.rows.space.mean(), &mut sums);
+                }
+            }
+            let size = (lists.size(j) - apart.len()).max(1) as f64;
             let mut mean_norm = 0.0;
             for (sum, &centre) in sums.iter().zip(job.rows.space.mean()) {
                 let mean = sum / size;
@@ -53,6 +64,8 @@ fn exact_means(job: &Job, rows: &[f32], lists: &Lists) -> Result<Finished> {
                 means.push((mean + f64::from(centre)) as f32);
             }
             inertia += (squares - size * mean_norm).max(0.0);
+            let mean = &means[means.len() - dim..];
+            inertia += apart.iter().map(|&row| squared_distance(values(row), mean)).sum::<f64>();
         }
         Ok((means, inertia))
     });
@@ -75,6 +88,10 @@ fn add_centred(row: &[f32], centre: &[f32], sums: &mut [f64]) -> f64 {
         squares[d % 4] += value * value;
     }
     squares.iter().sum()
+}
+
+fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum()
 }
 
 /// Gives each list of `empty` one of the rows farthest from their means, no two equal and never a list's last row.

@@ -52,7 +52,7 @@ pub struct Params {
 /// What was found.
 #[derive(Clone, Debug)]
 pub struct Clustering {
-    /// `k x dim` means of the lists.
+    /// `k x dim` means of the lists (of their rows but outliers, where there are both).
     pub centroids: Vec<f32>,
     /// The list of each row. None is empty when there are at least `k` distinct rows.
     pub assignment: Vec<u32>,

@@ -18,6 +18,8 @@ pub(super) struct Rows {
     pub(super) space: ByteSpace,
     bytes: Buffer,
     norms: Vec<i32>,
+    /// Rows that were clipped, rising; hardly ever any.
+    outliers: Vec<u32>,
 }
 
 impl Rows {
@@ -29,21 +31,26 @@ impl Rows {
         let mut bytes = Buffer::zeroed(n * stride, "byte rows")?;
         let mut norms: Vec<i32> = try_zeroed(n, "row norms")?;
         let item = ITEM.min((1 << 22) / dim).max(1);
-        let mut parts: Vec<_> = bytes.bytes_mut().chunks_mut(item * stride).zip(norms.chunks_mut(item)).collect();
+        let parts = bytes.bytes_mut().chunks_mut(item * stride).zip(norms.chunks_mut(item));
+        let mut parts: Vec<_> = parts.map(|(bytes, norms)| (bytes, norms, Vec::new())).collect();
         exec.for_each_chunk(&mut parts, 1, |i, part| {
-            for (bytes, norms) in part {
+            for (bytes, norms, outliers) in part {
                 if watch.check().is_err() {
                     return;
                 }
-                let rows = rows[i * item * dim..].chunks_exact(dim);
-                for ((row, bytes), norm) in rows.zip(bytes.chunks_exact_mut(stride)).zip(norms.iter_mut()) {
-                    *norm = space.encode(row, &mut bytes[..dim]).0;
+                let rows = rows[i * item * dim..].chunks_exact(dim).zip(i * item..);
+                for (((row, number), bytes), norm) in rows.zip(bytes.chunks_exact_mut(stride)).zip(norms.iter_mut()) {
+                    let clipped;
+                    (*norm, clipped) = space.encode(row, &mut bytes[..dim]);
+                    if clipped {
+                        outliers.push(number as u32);
+                    }
                 }
             }
         });
-        drop(parts);
+        let outliers = parts.into_iter().flat_map(|(_, _, outliers)| outliers).collect();
         watch.check()?;
-        Ok(Self { dim, stride, space, bytes, norms })
+        Ok(Self { dim, stride, space, bytes, norms, outliers })
     }
 
     /// Number of rows.
@@ -64,5 +71,10 @@ impl Rows {
     /// `sum (u - 128)^2` of row `i`.
     pub(super) fn norm(&self, i: u32) -> i64 {
         i64::from(self.norms[i as usize])
+    }
+
+    /// Whether row `i` lies too far out for the bytes, see [`ByteSpace::fit`].
+    pub(super) fn is_outlier(&self, i: u32) -> bool {
+        !self.outliers.is_empty() && self.outliers.binary_search(&i).is_ok()
     }
 }

@@ -1,1 +1,175 @@
-//! placeholder
+//! The contract of `store/mod.rs` as one suite, run against every implementation.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::fault::FaultStore;
+use super::file::FileStore;
+use super::memory::MemoryStore;
+use super::{Name, Store};
+use crate::error::Error;
+use crate::store::file::scratch::Scratch;
+
+const A: [u8; 16] = [1; 16];
+const B: [u8; 16] = [2; 16];
+
+fn name(n: u64) -> Name {
+    let mut out = [0; 24];
+    out[..8].copy_from_slice(&n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+    out[16..].copy_from_slice(&n.to_be_bytes());
+    Name(out)
+}
+
+/// Bytes that differ from place to place, so that a range taken from the wrong place shows.
+fn bytes(seed: u64, len: usize) -> Vec<u8> {
+    let mut rng = crate::rng::Rng::new(seed);
+    (0..len).map(|_| rng.next_u64() as u8).collect()
+}
+
+fn each(test: impl Fn(&dyn Store)) {
+    test(&MemoryStore::new());
+    test(&FaultStore::new(Arc::new(MemoryStore::new())));
+    let scratch = Scratch::new();
+    test(&FileStore::open(&scratch.path("db"), false).unwrap());
+}
+
+#[test]
+fn spaces_are_made_listed_found_and_dropped() {
+    each(|s| {
+        assert_eq!(s.spaces().unwrap(), []);
+        assert_eq!(s.find_space("one").unwrap(), None);
+        s.create_space("zwei \u{1f600} / \" '", B, b"b").unwrap();
+        s.create_space("one", A, b"a").unwrap();
+        assert!(matches!(s.create_space("one", [9; 16], b""), Err(Error::AlreadyExists { .. })));
+        assert!(matches!(s.create_space("other", A, b""), Err(Error::AlreadyExists { .. })));
+        let listed = s.spaces().unwrap();
+        assert_eq!(listed, [("one".to_owned(), A), ("zwei \u{1f600} / \" '".to_owned(), B)]);
+        assert_eq!(s.find_space("one").unwrap(), Some(A));
+        let head = s.head(A).unwrap().unwrap();
+        assert_eq!((head.seq, &head.bytes[..]), (1, &b"a"[..]));
+        s.put_new(A, name(1), b"x").unwrap();
+        s.put_new(B, name(1), b"y").unwrap();
+        assert!(s.drop_space(A).unwrap());
+        assert!(!s.drop_space(A).unwrap());
+        assert_eq!((s.head(A).unwrap(), s.head_seq(A).unwrap(), s.list(A).unwrap()), (None, None, vec![]));
+        assert!(matches!(s.len(A, name(1)), Err(Error::NotFound { .. })));
+        assert_eq!(s.len(B, name(1)).unwrap(), 1);
+        assert!(matches!(s.commit(A, 1, b"", &[], &[]), Err(Error::NotFound { .. })));
+        assert!(matches!(s.put_new(A, name(2), b""), Err(Error::NotFound { .. })));
+        s.create_space("one", [3; 16], b"again").unwrap();
+        assert_eq!(s.list([3; 16]).unwrap(), []);
+    });
+}
+
+#[test]
+fn a_commit_is_whole_or_nothing_and_wins_its_number_once() {
+    each(|s| {
+        s.create_space("i", A, b"1").unwrap();
+        s.put_new(A, name(0), b"old").unwrap();
+        let (x, y) = (bytes(1, 5000), bytes(2, 300_000));
+        s.commit(A, 1, b"2", &[(name(1), &x), (name(2), &y)], &[name(0), name(99)]).unwrap();
+        assert_eq!(s.head(A).unwrap().unwrap().seq, 2);
+        assert!(matches!(s.get(A, name(0), 0, &mut [0; 3]), Err(Error::NotFound { .. })));
+        // Stale, and a name that is taken: nothing of either step is there afterwards.
+        assert!(matches!(s.commit(A, 1, b"no", &[(name(3), &x)], &[name(1)]), Err(Error::Fenced)));
+        assert!(matches!(s.commit(A, 3, b"no", &[(name(3), &x)], &[name(1)]), Err(Error::Fenced)));
+        let taken = s.commit(A, 2, b"no", &[(name(3), &x), (name(1), &y)], &[name(2)]);
+        assert!(matches!(taken, Err(Error::AlreadyExists { .. })));
+        assert!(matches!(s.len(A, name(3)), Err(Error::NotFound { .. })));
+        assert_eq!(s.head(A).unwrap().unwrap().bytes, b"2");
+        let mut list = s.list(A).unwrap();
+        list.sort();
+        let mut expected = [(name(1), 5000), (name(2), 300_000)];
+        expected.sort();
+        assert_eq!(list, expected);
+    });
+}
+
+#[test]
+fn objects_are_immutable_and_ranges_are_whole() {
+    each(|s| {
+        s.create_space("i", A, b"").unwrap();
+        // Around the borders of chunk rows and of pages.
+        for (n, len) in [0, 1, 4095, 16384, 262_143, 262_144, 262_145, 524_288, 1_000_003].into_iter().enumerate() {
+            let (n, content) = (name(n as u64), bytes(n as u64, len));
+            s.put_new(A, n, &content).unwrap();
+            assert!(matches!(s.put_new(A, n, b"other"), Err(Error::AlreadyExists { .. })));
+            assert_eq!(s.len(A, n).unwrap(), len as u64);
+            for (from, to) in [(0, len), (len / 2, len), (len / 3, len / 2), (len, len), (0, len.min(1))] {
+                let mut out = vec![0; to - from];
+                s.get(A, n, from as u64, &mut out).unwrap();
+                assert!(out == content[from..to], "{len}: {from}..{to}");
+            }
+            for (offset, wanted) in [(len as u64, 1), (0, len + 1), (u64::MAX, 1), (u64::MAX, 0), (len as u64 + 1, 0)] {
+                let got = s.get(A, n, offset, &mut vec![0; wanted]);
+                assert!(matches!(got, Err(Error::Corrupt { .. })), "{len}: {offset}+{wanted}");
+            }
+        }
+        s.delete(A, &[name(0), name(5), name(77)]).unwrap();
+        assert!(matches!(s.get(A, name(5), 0, &mut []), Err(Error::NotFound { .. })));
+        assert_eq!(s.list(A).unwrap().len(), 7);
+        s.reclaim().unwrap();
+        let mut out = vec![0; 1_000_003];
+        s.get(A, name(8), 0, &mut out).unwrap();
+        assert!(out == bytes(8, 1_000_003));
+        assert!(s.size().unwrap() > 1_000_003);
+    });
+}
+
+#[test]
+fn many_threads_race_and_one_wins_each_number() {
+    each(|s| {
+        s.create_space("i", A, b"").unwrap();
+        let wins = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for t in 0..4u64 {
+                let wins = &wins;
+                scope.spawn(move || {
+                    for i in 0..40u64 {
+                        let object = name(t * 1000 + i + 1);
+                        let content = bytes(t, 2000);
+                        let seq = s.head_seq(A).unwrap().unwrap();
+                        match s.commit(A, seq, &seq.to_le_bytes(), &[(object, &content)], &[]) {
+                            Ok(()) => {
+                                wins.fetch_add(1, Ordering::SeqCst);
+                                let mut out = vec![0; 2000];
+                                s.get(A, object, 0, &mut out).unwrap();
+                                assert!(out == content);
+                            }
+                            Err(Error::Fenced) => assert!(matches!(s.len(A, object), Err(Error::NotFound { .. }))),
+                            Err(e) => panic!("{e}"),
+                        }
+                    }
+                });
+            }
+        });
+        let head = s.head(A).unwrap().unwrap();
+        assert_eq!(head.seq, 1 + u64::from(wins.load(Ordering::SeqCst)));
+        assert_eq!(head.bytes, (head.seq - 1).to_le_bytes());
+        assert_eq!(s.list(A).unwrap().len() as u64, head.seq - 1);
+    });
+}
+
+#[test]
+fn faults_strike_once_where_they_were_planted() {
+    use super::fault::Fault;
+    let s = FaultStore::new(Arc::new(MemoryStore::new()));
+    s.create_space("i", A, b"").unwrap();
+    s.plant(1, Fault::Applied);
+    s.put_new(A, name(1), b"one").unwrap();
+    assert!(matches!(s.put_new(A, name(2), b"two"), Err(Error::Io { .. })));
+    assert_eq!(s.len(A, name(2)).unwrap(), 3);
+    s.plant(0, Fault::Torn);
+    s.put_new(A, name(3), b"four").unwrap();
+    let mut out = [9; 4];
+    s.get(A, name(3), 0, &mut out).unwrap();
+    assert_eq!(&out, b"fo\0\0");
+    s.plant(0, Fault::Full);
+    assert!(matches!(s.commit(A, 1, b"", &[], &[]), Err(Error::NoSpace { .. })));
+    assert_eq!(s.head_seq(A).unwrap(), Some(1));
+    s.plant(1, Fault::Dead);
+    s.len(A, name(1)).unwrap();
+    assert!(s.len(A, name(1)).is_err() && s.head(A).is_err());
+    s.heal();
+    assert_eq!(s.len(A, name(1)).unwrap(), 3);
+}

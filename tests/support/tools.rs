@@ -65,3 +65,15 @@ pub fn shared_library() -> PathBuf {
 pub fn static_library() -> PathBuf {
     deps().join("libcyborg.a")
 }
+
+/// A folder with the library under the names that linkers and loaders look for.
+pub fn link_folder(scratch: &Scratch) -> PathBuf {
+    let folder = scratch.path("lib");
+    fs::create_dir_all(&folder).expect("a folder for the library");
+    for (name, library) in
+        [("libcyborg.so", shared_library()), ("libcyborg.so.0", shared_library()), ("libcyborg.a", static_library())]
+    {
+        std::os::unix::fs::symlink(&library, folder.join(name)).expect("a link to the library");
+    }
+    folder
+}

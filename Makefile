@@ -1,0 +1,129 @@
+# Everything of cyborg by one word; `make help` lists the words. Each does its own set-up (tools/setup.sh) and fails
+# when something is missing: a check is never skipped.
+
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:/usr/local/go/bin
+
+CARGO   ?= cargo
+CC      := gcc
+GO      ?= go
+PYTHON  ?= python3
+TARGET  := $(or $(CARGO_TARGET_DIR),target)
+STATIC  := $(TARGET)/release/libcyborg.a
+SHARED  := $(TARGET)/release/libcyborg.so
+BUILD   := build
+C_FLAGS := -std=c11 -O2 -g -Wall -Wextra -Wpedantic -Werror -Iinclude
+C_LIBS  := -lpthread -ldl -lm -lgcc_s
+SOURCES := $(shell find src -name '*.rs' 2>/dev/null) Cargo.toml Cargo.lock build.rs
+WORDS   := tests/data/words.bin
+# Where `make bench-compare` finds the public dataset (it makes it there) and keeps Python's packages.
+DATA    ?= $(BUILD)/data
+VENV    := $(BUILD)/venv
+SOAK    ?= 25
+
+.PHONY: help demo demo-go lib test test-rust test-c test-go test-readme soak bench bench-compare header doc fmt clean setup
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
+
+# --- the library ------------------------------------------------------------------------------------------------
+
+lib: $(STATIC) ## the release library, static and shared, under target/release
+
+# Both crate types in one compilation, without the Rust one: link-time optimisation applies only so.
+$(STATIC) $(SHARED) &: $(SOURCES)
+	@tools/setup.sh rust c
+	$(CARGO) rustc --locked --release --lib --crate-type staticlib,cdylib
+	@touch $(STATIC) $(SHARED)
+
+header: ## rewrite include/cyborg.h and the golden files from src/ffi
+	@tools/setup.sh rust c
+	CYBORG_UPDATE=1 $(CARGO) test --locked --test header
+
+doc: ## the pages of the Rust code, warnings denied
+	@tools/setup.sh rust c
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+
+fmt: ## format the sources
+	@tools/setup.sh rust go
+	$(CARGO) fmt
+	cd bindings/go && gofmt -w .
+
+# --- the main job on real data ----------------------------------------------------------------------------------
+
+demo: $(BUILD)/demo ## index 20,000 word vectors from C, train while querying, look at the file
+	$(BUILD)/demo $(WORDS)
+
+$(BUILD)/demo: bindings/c/examples/demo.c bindings/c/examples/words.h include/cyborg.h $(STATIC)
+	@mkdir -p $(BUILD)
+	$(CC) $(C_FLAGS) -o $@ $< $(STATIC) $(C_LIBS)
+
+demo-go: $(STATIC) ## the same from Go
+	@tools/setup.sh go
+	cd bindings/go && $(GO) run ./examples/demo ../../$(WORDS)
+
+# --- checks -----------------------------------------------------------------------------------------------------
+
+test: setup test-rust test-c test-go test-readme ## every check; what CI runs
+	@echo "make test: every check passed"
+
+setup:
+	@tools/setup.sh rust c go python valgrind cmake pkg-config
+
+test-rust: ## format, lints, Rust tests with both AES providers, documentation
+	@tools/setup.sh rust c
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --no-default-features -- -D warnings
+	$(CARGO) test --locked
+	$(CARGO) test --locked --no-default-features --lib -- crypto
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+
+test-c: $(STATIC) $(BUILD)/demo ## C tests, plain, under sanitizers and valgrind; examples; out-of-tree consumers
+	@tools/setup.sh c valgrind cmake pkg-config
+	$(MAKE) -C bindings/c test
+	$(BUILD)/demo $(WORDS)
+
+test-go: $(STATIC) ## Go: vet, tests under the race detector, examples
+	@tools/setup.sh go
+	cd bindings/go && test -z "$$(gofmt -l . | tee /dev/stderr)" && $(GO) vet ./... && $(GO) test -race -count=1 ./...
+	cd bindings/go && $(GO) run ./examples/demo ../../$(WORDS)
+
+# The programs in the README are compiled and run as they stand there.
+test-readme: $(STATIC) ## the README's C and Go programs
+	@tools/setup.sh c go
+	@rm -rf $(BUILD)/readme && mkdir -p $(BUILD)/readme/go
+	awk '/^```/ { on = ($$0 == "```c"); next } on' README.md > $(BUILD)/readme/readme.c
+	$(CC) $(C_FLAGS) -o $(BUILD)/readme/readme $(BUILD)/readme/readme.c $(STATIC) $(C_LIBS)
+	cd $(BUILD)/readme && ./readme
+	awk '/^```/ { on = ($$0 == "```go"); next } on' README.md > $(BUILD)/readme/go/main.go
+	tools/readme_go.sh $(BUILD)/readme/go
+
+soak: $(STATIC) ## the tests again with the long ones SOAK (25) times as long
+	@tools/setup.sh rust c
+	CYBORG_SOAK=$(SOAK) $(CARGO) test --locked --release
+
+# --- figures ----------------------------------------------------------------------------------------------------
+
+bench: ## our own benches, each with its ratio to a limit of this machine
+	@tools/setup.sh rust c
+	$(CARGO) bench --locked
+
+bench-compare: $(SHARED) $(VENV)/ready $(DATA)/glove/info.json ## measure against faiss on 331,479 GloVe words; minutes
+	$(VENV)/bin/python benches/compare/compare.py --lib $(SHARED) --data $(DATA)/glove --out benches/results
+
+$(VENV)/ready: benches/compare/requirements.txt
+	@tools/setup.sh python venv
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(DATA)/glove/info.json: $(VENV)/ready
+	@tools/setup.sh npm
+	$(VENV)/bin/python benches/compare/dataset.py --out $(DATA)/glove
+
+clean: ## remove what was built (Cargo's part: cargo clean)
+	rm -rf $(BUILD)

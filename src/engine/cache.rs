@@ -1,0 +1,178 @@
+//! The cache of frames: slots owned by what they cache, one byte budget for a whole db, eviction by a clock.
+//!
+//! A slot is found by index, not by hashing: a lookup is one atomic load, which a search does for every list it
+//! probes. Slots die with their owner (a run replaced by a rebuild), so nothing in the cache is ever stale. The clock
+//! holds weak references and gives a slot that was used since it last came by a second round. Only content bytes are
+//! counted.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use arc_swap::{ArcSwapOption, Guard};
+use parking_lot::Mutex;
+
+use super::options::CacheMode;
+use crate::buffer::Buffer;
+
+/// What a slot holds.
+pub(super) enum Held {
+    /// Plaintext, wiped when dropped.
+    Plain(Buffer),
+    /// Frames as stored.
+    Sealed(Vec<u8>),
+}
+
+impl Held {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Plain(b) => b.len() as u64,
+            Self::Sealed(v) => v.len() as u64,
+        }
+    }
+}
+
+/// The budget that all slots of a db share.
+pub(super) struct Cache {
+    mode: CacheMode,
+    budget: u64,
+    used: AtomicU64,
+    clock: Mutex<VecDeque<(Weak<Slots>, u32)>>,
+}
+
+impl Cache {
+    /// A cache of at most `budget` bytes.
+    pub(super) fn new(mode: CacheMode, budget: u64) -> Arc<Self> {
+        Arc::new(Self { mode, budget, used: AtomicU64::new(0), clock: Mutex::default() })
+    }
+
+    /// Evicts until the budget is kept. Bounded: every entry is looked at no more than twice.
+    fn shrink(&self, clock: &mut VecDeque<(Weak<Slots>, u32)>) {
+        for _ in 0..2 * clock.len() {
+            if self.used.load(Ordering::Relaxed) <= self.budget {
+                return;
+            }
+            let Some((weak, i)) = clock.pop_front() else { return };
+            let Some(slots) = weak.upgrade() else { continue };
+            if slots.slots[i as usize].hot.swap(false, Ordering::Relaxed) {
+                clock.push_back((weak, i));
+            } else {
+                slots.clear(i as usize);
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Slot {
+    data: ArcSwapOption<Held>,
+    hot: AtomicBool,
+}
+
+/// The slots of one owner.
+pub(super) struct Slots {
+    cache: Arc<Cache>,
+    slots: Box<[Slot]>,
+    bytes: AtomicU64,
+    misses: AtomicU64,
+}
+
+impl Slots {
+    /// `n` empty slots.
+    pub(super) fn new(cache: &Arc<Cache>, n: usize) -> Arc<Self> {
+        Arc::new(Self {
+            cache: Arc::clone(cache),
+            slots: (0..n).map(|_| Slot::default()).collect(),
+            bytes: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+        })
+    }
+
+    /// Whether plaintext or ciphertext is to be inserted.
+    pub(super) fn mode(&self) -> CacheMode {
+        self.cache.mode
+    }
+
+    /// What slot `i` holds.
+    pub(super) fn get(&self, i: usize) -> Option<Guard<Option<Arc<Held>>>> {
+        let slot = &self.slots[i];
+        let held = slot.data.load();
+        if held.is_none() {
+            self.misses.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        if !slot.hot.load(Ordering::Relaxed) {
+            slot.hot.store(true, Ordering::Relaxed);
+        }
+        Some(held)
+    }
+
+    /// Whether slot `i` holds anything; does not count as a use.
+    pub(super) fn holds(&self, i: usize) -> bool {
+        self.slots[i].data.load().is_some()
+    }
+
+    /// Fills slot `i`, unless the whole budget is smaller than that.
+    pub(super) fn insert(self: &Arc<Self>, i: usize, held: Arc<Held>) {
+        let len = held.len();
+        if len > self.cache.budget {
+            return;
+        }
+        let mut clock = self.cache.clock.lock();
+        if self.slots[i].data.load().is_some() {
+            return; // another thread was faster
+        }
+        self.slots[i].data.store(Some(held));
+        self.bytes.fetch_add(len, Ordering::Relaxed);
+        self.cache.used.fetch_add(len, Ordering::Relaxed);
+        if self.cache.budget != u64::MAX {
+            clock.push_back((Arc::downgrade(self), i as u32));
+            self.cache.shrink(&mut clock);
+        }
+    }
+
+    fn clear(&self, i: usize) {
+        if let Some(held) = self.slots[i].data.swap(None) {
+            self.bytes.fetch_sub(held.len(), Ordering::Relaxed);
+            self.cache.used.fetch_sub(held.len(), Ordering::Relaxed);
+        }
+    }
+
+    /// Content bytes held, and misses since the owner was made.
+    pub(super) fn usage(&self) -> (u64, u64) {
+        (self.bytes.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Slots {
+    fn drop(&mut self) {
+        self.cache.used.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(n: usize) -> Arc<Held> {
+        Arc::new(Held::Plain(Buffer::zeroed(n, "test").unwrap()))
+    }
+
+    #[test]
+    fn keeps_its_budget_and_prefers_what_is_used() {
+        let cache = Cache::new(CacheMode::Plain, 1000);
+        let slots = Slots::new(&cache, 100);
+        for i in 0..100 {
+            slots.insert(i, held(100));
+            assert!(cache.used.load(Ordering::Relaxed) <= 1000);
+            let _ = slots.get(0);
+        }
+        assert!(slots.get(0).is_some(), "the slot used throughout stayed");
+        assert!(slots.get(50).is_none());
+        slots.insert(60, held(1001));
+        assert!(slots.get(60).is_none(), "larger than the budget");
+        assert_eq!(slots.usage().0, cache.used.load(Ordering::Relaxed));
+        drop(slots);
+        assert_eq!(cache.used.load(Ordering::Relaxed), 0);
+    }
+}

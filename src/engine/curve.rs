@@ -1,0 +1,127 @@
+//! The recall curve: how many lists must be probed for a wished recall, measured on the index's own data.
+//!
+//! At the end of training some hundred vectors that took no part in the clustering are used as queries. For each of
+//! their true nearest neighbours the rank of its list in the query's probe order says how many probes find it, so one
+//! exact search gives the whole curve. Kept for k = 10 and k = 100; other k use the next greater.
+
+use super::wire::{Put, Reader};
+use crate::error::{Error, Result};
+
+/// Numbers of results the curve is kept for.
+pub(super) const CURVE_K: [usize; 2] = [10, 100];
+
+/// Standard errors added to the target: the curve is measured on a sample.
+const GUARD: f64 = 1.0;
+
+/// Recall by number of probes, for each of [`CURVE_K`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct RecallCurve {
+    /// Queries measured.
+    queries: u32,
+    /// For each k, points of rising probes and recall; the last has recall 1.
+    points: [Vec<(u32, f32)>; 2],
+}
+
+impl RecallCurve {
+    /// The curve of `ranks[which k][query]`: for each query, the 0-based ranks of the lists that hold its true
+    /// neighbours.
+    pub(super) fn measure(ranks: [&[Vec<u32>]; 2], lists: usize) -> Self {
+        let points = ranks.map(|queries| {
+            let mut found = vec![0u64; lists];
+            queries.iter().flatten().for_each(|&rank| found[rank as usize] += 1);
+            let total: u64 = found.iter().sum();
+            let (mut points, mut sum) = (Vec::new(), 0);
+            for (rank, &n) in found.iter().enumerate() {
+                sum += n;
+                if n > 0 {
+                    points.push((rank as u32 + 1, (sum as f64 / total as f64) as f32));
+                }
+            }
+            thin(points)
+        });
+        Self { queries: ranks[0].len() as u32, points }
+    }
+
+    /// Probes that reach `target` recall for `k` results; all `lists` where nothing was measured.
+    pub(super) fn probes(&self, k: usize, target: f32, lists: usize) -> usize {
+        let which = CURVE_K.iter().position(|&c| k <= c);
+        let points = &self.points[which.unwrap_or(CURVE_K.len() - 1)];
+        // Recall of one query varies by about 0.1 where its mean is near the target.
+        let error = 0.1 / f64::from(self.queries.max(1)).sqrt();
+        let target = (f64::from(target) + GUARD * error).min(0.9999) as f32;
+        let at = points.partition_point(|&(_, recall)| recall < target);
+        let probes = points.get(at).map_or(lists, |&(p, _)| p as usize);
+        // Beyond the largest k measured the neighbourhood grows with k, at most in proportion.
+        let factor = if which.is_none() { k as f64 / CURVE_K[CURVE_K.len() - 1] as f64 } else { 1.0 };
+        ((probes as f64 * factor).ceil() as usize).clamp(1, lists)
+    }
+
+    /// Appends the curve.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.put_u32(self.queries);
+        for points in &self.points {
+            out.put_u32(points.len() as u32);
+            for &(probes, recall) in points {
+                out.put_u32(probes);
+                out.put_f32(recall);
+            }
+        }
+    }
+
+    /// Reads what [`Self::write`] wrote.
+    pub(super) fn read(r: &mut Reader<'_>) -> Result<Self> {
+        let mut curve = Self { queries: r.u32()?, points: Default::default() };
+        for points in &mut curve.points {
+            let n = r.count(8)?;
+            for _ in 0..n {
+                let point = (r.u32()?, r.f32()?);
+                if points.last().is_some_and(|&(p, _): &(u32, f32)| p >= point.0) || !point.1.is_finite() {
+                    return Err(Error::Corrupt { what: "recall curve" });
+                }
+                points.push(point);
+            }
+        }
+        Ok(curve)
+    }
+}
+
+/// Every point where probes are few, then only those at least 1 % further: some hundred points for any number of lists.
+fn thin(points: Vec<(u32, f32)>) -> Vec<(u32, f32)> {
+    let last = points.last().copied();
+    let mut kept: Vec<(u32, f32)> = Vec::new();
+    for p in points {
+        if kept.last().is_none_or(|k| p.0 as f32 >= k.0 as f32 * 1.01) || Some(p) == last {
+            kept.push(p);
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gives_the_smallest_number_of_probes_that_reaches_the_target() {
+        // 1,000 queries; neighbour i of 10 lies in the list of rank i: recall is probes / 10.
+        let queries = vec![(0..10).collect::<Vec<u32>>(); 1000];
+        let curve = RecallCurve::measure([&queries, &queries], 50);
+        assert_eq!(curve.probes(10, 0.695, 50), 7);
+        assert_eq!(curve.probes(5, 0.95, 50), 10);
+        assert_eq!(curve.probes(1000, 0.45, 50), 50);
+        assert_eq!(RecallCurve::default().probes(10, 0.9, 50), 50);
+        let mut bytes = Vec::new();
+        curve.write(&mut bytes);
+        assert_eq!(RecallCurve::read(&mut Reader::new(&bytes, "curve")).unwrap(), curve);
+        for cut in 0..bytes.len() {
+            assert!(RecallCurve::read(&mut Reader::new(&bytes[..cut], "curve")).is_err());
+        }
+    }
+
+    #[test]
+    fn thinning_keeps_the_ends() {
+        let points: Vec<(u32, f32)> = (1..=5000).map(|i| (i, i as f32 / 5000.0)).collect();
+        let kept = thin(points);
+        assert!(kept.len() < 800 && kept[0].0 == 1 && kept[kept.len() - 1] == (5000, 1.0));
+    }
+}

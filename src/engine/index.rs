@@ -1,0 +1,419 @@
+//! An open index: its committed state, the writer's side of it, and the calls that need no file of their own.
+//!
+//! Lock order: `merging` < `writer` < `ids`; the queue and the job stand alone. Readers take the snapshot (one atomic
+//! load) and, where they start from ids, the id map for as long as the lookup; snapshot and id map change together
+//! under the id map's write lock, so a reader that holds it sees both of one commit.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use parking_lot::{Mutex, RwLock};
+
+use super::fields;
+use super::ids::{IdColumn, IdMap};
+use super::intake::{Intake, decode_base64};
+use super::job::TrainingJob;
+use super::load::{self, Loaded};
+use super::manifest::{Config, Manifest};
+use super::options::{Batch, Ids, include};
+use super::results::{IndexInfo, IndexStats, Items, StringColumn, UpsertResult};
+use super::search::QueryScratch;
+use super::shared::Shared;
+use super::snapshot::Snapshot;
+use super::write::{Op, Request};
+use crate::crypto::{ObjectRef, Sealed, Vault};
+use crate::error::{Error, Result};
+use crate::exec::Watch;
+use crate::types::QuantizerKind;
+
+/// How long a process that only reads may answer from what it knows before it looks for a newer commit.
+const REFRESH: Duration = Duration::from_millis(100);
+
+/// An open index. Any method may be called from any thread at any time.
+pub struct Index {
+    pub(super) me: Weak<Index>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) vault: Arc<Vault>,
+    pub(super) snapshot: ArcSwap<Snapshot>,
+    pub(super) ids: RwLock<IdMap>,
+    pub(super) writer: Mutex<WriterState>,
+    pub(super) queue: Mutex<Vec<Arc<Request>>>,
+    /// Held by whoever replaces runs: a merge, a compaction, the end of a training.
+    pub(super) merging: Mutex<()>,
+    /// Leading runs that a training reads and merges must leave alone.
+    pub(super) pinned_runs: AtomicUsize,
+    pub(super) merge_queued: AtomicBool,
+    pub(super) job: Mutex<Option<Arc<TrainingJob>>>,
+    pub(super) scratch: Mutex<Vec<Box<QueryScratch>>>,
+    pub(super) cache_hits: AtomicU64,
+    dropped: AtomicBool,
+    /// Processes that only read: when to look for a newer commit, and whether memory must be loaded anew.
+    follower: Mutex<Follower>,
+}
+
+/// What only a committer touches.
+pub(super) struct WriterState {
+    pub(super) manifest: Manifest,
+    retired: Vec<Retired>,
+}
+
+/// Objects that the newest manifest does not name, to be deleted when no snapshot uses them.
+pub(super) struct Retired {
+    pub(super) objects: Vec<ObjectRef>,
+    pub(super) unused: Box<dyn Fn() -> bool + Send>,
+}
+
+struct Follower {
+    looked: Instant,
+    torn: bool,
+}
+
+impl Index {
+    /// Puts what was loaded to use.
+    pub(super) fn new(shared: Arc<Shared>, vault: Arc<Vault>, loaded: Loaded) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            shared,
+            vault,
+            snapshot: ArcSwap::from_pointee(loaded.snapshot),
+            ids: RwLock::new(loaded.ids),
+            writer: Mutex::new(WriterState { manifest: loaded.manifest, retired: Vec::new() }),
+            queue: Mutex::default(),
+            merging: Mutex::default(),
+            pinned_runs: AtomicUsize::new(0),
+            merge_queued: AtomicBool::new(false),
+            job: Mutex::default(),
+            scratch: Mutex::default(),
+            cache_hits: AtomicU64::new(0),
+            dropped: AtomicBool::new(false),
+            follower: Mutex::new(Follower { looked: Instant::now(), torn: false }),
+        })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.vault.name()
+    }
+
+    /// That the index may be used: not closed, not dropped, not in a forked child.
+    pub(super) fn enter(&self) -> Result<()> {
+        self.shared.enter()?;
+        if self.dropped.load(Ordering::Acquire) {
+            return Err(Error::Closed { what: "index" });
+        }
+        Ok(())
+    }
+
+    /// Later calls give `Closed`.
+    pub(super) fn mark_dropped(&self) {
+        self.dropped.store(true, Ordering::Release);
+        self.cancel_job();
+    }
+
+    pub(super) fn cancel_job(&self) {
+        if let Some(job) = &*self.job.lock() {
+            job.cancel();
+        }
+    }
+
+    pub(super) fn check_writable(&self) -> Result<()> {
+        if self.vault.read_only() {
+            return Err(Error::ReadOnly { why: "it was opened so" });
+        }
+        Ok(())
+    }
+
+    /// The state to answer from: in a process that only reads, brought up to date now and then.
+    pub(super) fn current(&self) -> Result<Arc<Snapshot>> {
+        self.enter()?;
+        if self.vault.read_only() {
+            self.follow()?;
+        }
+        Ok(self.snapshot.load_full())
+    }
+
+    fn follow(&self) -> Result<()> {
+        // Another thread that is already looking does it for this one too.
+        let Some(mut follower) = self.follower.try_lock() else { return Ok(()) };
+        if !follower.torn && follower.looked.elapsed() < REFRESH {
+            return Ok(());
+        }
+        follower.looked = Instant::now();
+        if !follower.torn && !self.vault.newer()? {
+            return Ok(());
+        }
+        let mut writer = self.writer.lock();
+        // The writer may replace runs and delete their objects while they are read here; then the next manifest
+        // names others.
+        for attempt in 0.. {
+            let head = self.vault.load()?;
+            let mut ids = self.ids.write();
+            let loaded = if follower.torn {
+                load::load(&self.shared, &self.vault, head.seq, &head.bytes)
+            } else {
+                follower.torn = true;
+                let old = Loaded {
+                    manifest: writer.manifest.clone(),
+                    snapshot: (*self.snapshot.load_full()).clone(),
+                    ids: std::mem::take(&mut *ids),
+                };
+                load::follow(&self.shared, &self.vault, old, head.seq, &head.bytes)
+            };
+            match loaded {
+                Ok(loaded) => {
+                    *ids = loaded.ids;
+                    writer.manifest = loaded.manifest;
+                    self.snapshot.store(Arc::new(loaded.snapshot));
+                    follower.torn = false;
+                    return Ok(());
+                }
+                Err(e) if attempt == 3 || !self.vault.newer()? => return Err(e),
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes `manifest` the newest, with `puts`, in one durable step; deletes what was retired and is unused now.
+    pub(super) fn commit(&self, writer: &mut WriterState, manifest: Manifest, puts: &[Sealed]) -> Result<u64> {
+        let (unused, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut writer.retired).into_iter().partition(|r| (r.unused)());
+        writer.retired = kept;
+        let deletes: Vec<ObjectRef> = unused.iter().flat_map(|r| r.objects.iter().cloned()).collect();
+        match self.vault.commit(&manifest.write(), puts, &deletes) {
+            Ok(seq) => {
+                writer.manifest = manifest;
+                Ok(seq)
+            }
+            Err(e) => {
+                writer.retired.extend(unused);
+                Err(e)
+            }
+        }
+    }
+
+    /// Hands objects over to later deletion.
+    pub(super) fn retire(&self, writer: &mut WriterState, retired: impl IntoIterator<Item = Retired>) {
+        writer.retired.extend(retired);
+    }
+
+    /// Deletes what was retired and is unused now.
+    pub(super) fn collect_garbage(&self) -> Result<()> {
+        let mut writer = self.writer.lock();
+        let (unused, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut writer.retired).into_iter().partition(|r| (r.unused)());
+        writer.retired = kept;
+        let deletes: Vec<ObjectRef> = unused.into_iter().flat_map(|r| r.objects).collect();
+        if deletes.is_empty() { Ok(()) } else { self.vault.delete(&deletes) }
+    }
+
+    /// Adds or replaces the items of `batch`, durably; all or nothing. Starts training when the index has grown past
+    /// its threshold and may.
+    pub fn upsert(&self, batch: &Batch<'_>, watch: &Watch) -> Result<UpsertResult> {
+        self.enter()?;
+        self.check_writable()?;
+        watch.check()?;
+        let config = self.snapshot.load().config;
+        let intake = Intake::new(batch, &config)?;
+        watch.check()?;
+        let done = self.write(Op::Upsert(intake))?;
+        let (training_triggered, threshold) = self.after_write(done.live);
+        Ok(UpsertResult {
+            inserted: done.inserted,
+            updated: done.updated,
+            superseded: done.superseded,
+            training_triggered,
+            vector_count: done.live,
+            threshold,
+        })
+    }
+
+    /// As [`Self::upsert`], with the vectors as standard base64 of `count x dimension` little-endian float32 values;
+    /// `batch.vectors` must be empty.
+    pub fn upsert_base64(&self, batch: &Batch<'_>, vectors_base64: &[u8], watch: &Watch) -> Result<UpsertResult> {
+        self.enter()?;
+        let vectors = decode_base64(vectors_base64, batch.ids.len(), batch.dimension)?;
+        self.upsert(&Batch { vectors: &vectors, ..*batch }, watch)
+    }
+
+    /// Removes items, durably; the number that were there.
+    pub fn delete(&self, ids: Ids<'_>) -> Result<u64> {
+        self.enter()?;
+        self.check_writable()?;
+        let kind = self.snapshot.load().config.id_kind;
+        ids.check(kind)?;
+        let mut column = IdColumn::with_capacity(kind, ids.len())?;
+        (0..ids.len()).for_each(|i| ids.with(i, |id| column.push(id)));
+        let done = self.write(Op::Delete(column))?;
+        self.after_write(done.live);
+        Ok(done.deleted)
+    }
+
+    /// The rows of `ids` (`None` = not there) and the snapshot they belong to.
+    pub(super) fn rows_of(&self, ids: Ids<'_>) -> Result<(Arc<Snapshot>, Vec<Option<u32>>)> {
+        self.current()?;
+        let map = self.ids.read();
+        let snapshot = self.snapshot.load_full();
+        ids.check(snapshot.config.id_kind)?;
+        let rows = (0..ids.len()).map(|i| ids.with(i, |id| map.find(id, |row| snapshot.id(row)))).collect();
+        Ok((snapshot, rows))
+    }
+
+    /// Whether each id is there.
+    pub fn contains(&self, ids: Ids<'_>) -> Result<Vec<bool>> {
+        Ok(self.rows_of(ids)?.1.iter().map(Option::is_some).collect())
+    }
+
+    /// Items by id, with the columns asked for (bits of [`include`]).
+    pub fn get(&self, ids: Ids<'_>, include: u32) -> Result<Items> {
+        if include & !include::ALL != 0 {
+            return Err(Error::invalid("include", include, "a sum of the include bits"));
+        }
+        let (snapshot, rows) = self.rows_of(ids)?;
+        let mut asked = StringColumn::default();
+        (0..ids.len()).for_each(|i| ids.with(i, |id| asked.push(id)));
+        Ok(Items {
+            id_kind: snapshot.config.id_kind,
+            dimension: snapshot.config.dimension,
+            found: rows.iter().map(Option::is_some).collect(),
+            ids: asked,
+            fields: fields::fetch(&snapshot, &rows, include)?,
+        })
+    }
+
+    /// A cursor over the ids of the present state.
+    pub fn list_ids(&self) -> Result<Cursor> {
+        Ok(Cursor { snapshot: self.current()?, row: 0 })
+    }
+
+    /// Number of items.
+    pub fn count(&self) -> Result<u64> {
+        Ok(self.current()?.live())
+    }
+
+    /// Whether a training job is queued or running.
+    pub fn is_training(&self) -> Result<bool> {
+        self.enter()?;
+        Ok(self.job.lock().as_ref().is_some_and(|j| !j.is_over()))
+    }
+
+    /// Whether there is a trained generation.
+    pub fn is_trained(&self) -> Result<bool> {
+        Ok(self.current()?.generation.as_ref().is_some_and(|g| g.number > 0))
+    }
+
+    /// Configuration and state.
+    pub fn describe(&self) -> Result<IndexInfo> {
+        let training = self.is_training()?;
+        let s = self.current()?;
+        let Config { dimension, metric, id_kind, auto_train, retrain_threshold, target_recall, seed, .. } = s.config;
+        let generation = s.generation.as_deref();
+        let n_lists = generation.map_or(1, |g| g.lists());
+        let auto_probes = generation.map_or(1, |g| g.curve.probes(10, target_recall, n_lists));
+        Ok(IndexInfo {
+            name: self.name().to_owned(),
+            dimension,
+            metric,
+            quantizer: s.config.quantizer,
+            id_kind,
+            trained: generation.is_some_and(|g| g.number > 0),
+            training,
+            auto_train,
+            count: s.live(),
+            n_lists: n_lists as u32,
+            auto_probes: auto_probes as u32,
+            generation: generation.map_or(0, |g| g.number),
+            sequence: s.seq,
+            retrain_threshold,
+            target_recall,
+            seed,
+        })
+    }
+
+    /// Sizes and counters.
+    pub fn stats(&self) -> Result<IndexStats> {
+        let s = self.current()?;
+        let mut stats = IndexStats {
+            count: s.live(),
+            tombstones: s.tombstones.count(),
+            deltas: s.deltas.len() as u64,
+            delta_items: s.delta_items(),
+            runs: s.runs.len() as u64,
+            stored_bytes: self.vault.stored_bytes()?,
+            resident_bytes: s.delta_bytes() + s.tail.memory() + self.ids.read().memory(),
+            cache_hits: self.cache_hits.load(Ordering::Relaxed),
+            ..IndexStats::default()
+        };
+        let lists = s.generation.as_ref().map_or(1, |g| g.lists());
+        let mut sizes = vec![0u64; lists];
+        for (_, run) in &s.runs {
+            let (resident, cached, misses) = run.memory();
+            stats.resident_bytes += resident;
+            stats.cache_bytes += cached;
+            stats.cache_misses += misses;
+            sizes.iter_mut().enumerate().for_each(|(l, size)| *size += u64::from(run.extents.list_len(l)));
+        }
+        let total: u64 = sizes.iter().sum();
+        if s.generation.as_ref().is_some_and(|g| g.number > 0) && total > 0 {
+            let mean = total as f64 / lists as f64;
+            let squares: f64 = sizes.iter().map(|&n| (n as f64).powi(2)).sum();
+            stats.largest_list_permille = (sizes.iter().max().copied().unwrap_or(0) as f64 / mean * 1000.0) as u64;
+            stats.balance_permille = (squares / (mean * total as f64) * 1000.0) as u64;
+        }
+        Ok(stats)
+    }
+
+    /// Reads and authenticates every live object; the error is that of the first that is damaged.
+    pub fn verify(&self, watch: &Watch) -> Result<()> {
+        let s = self.current()?;
+        let manifest = self.writer.lock().manifest.clone();
+        // What the head says now must still be what was loaded.
+        let head = self.vault.load()?;
+        if !self.vault.read_only() && head.seq < s.seq {
+            return Err(Error::Rollback { seen: s.seq, got: head.seq });
+        }
+        for object in load::live_objects(&manifest, &self.snapshot.load_full()) {
+            watch.check()?;
+            self.vault.verify(&object)?;
+        }
+        Ok(())
+    }
+
+    /// The quantizer that training will use.
+    pub(super) fn quantizer(&self) -> QuantizerKind {
+        self.snapshot.load().config.quantizer
+    }
+}
+
+/// Ids of one state of an index, in no particular order; later writes do not show.
+pub struct Cursor {
+    snapshot: Arc<Snapshot>,
+    row: u32,
+}
+
+impl Cursor {
+    /// Up to `limit` further ids (numbers as 8 little-endian bytes); an empty page is the end.
+    pub fn next_page(&mut self, limit: usize) -> Result<StringColumn> {
+        let mut page = StringColumn::default();
+        while page.len() < limit && self.row < self.snapshot.end {
+            if !self.snapshot.tombstones.contains(self.row) {
+                page.push(self.snapshot.id(self.row));
+            }
+            self.row += 1;
+        }
+        Ok(page)
+    }
+
+    /// Ids in all.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.snapshot.live()
+    }
+
+    /// Whether ids are byte strings or numbers.
+    #[must_use]
+    pub fn id_kind(&self) -> crate::types::IdKind {
+        self.snapshot.config.id_kind
+    }
+}

@@ -1,0 +1,194 @@
+//! The manifest: what one commit of an index consists of. It is the plaintext of the head that the vault seals.
+//!
+//! ```text
+//! u8 version
+//! u32 dimension, u8 metric, u8 quantizer, u8 id kind, u8 flags (1 = no auto-training), u64 retrain threshold,
+//! f32 target recall, u64 seed
+//! u8 has generation, [reference]
+//! u32 runs, x reference of the directory
+//! u8 has tombstones, [reference]
+//! u32 deltas, x reference
+//! ```
+//!
+//! Lengths stay small: a run is one reference however large it is, and there are few runs and at most some dozen
+//! deltas.
+
+use super::options::IndexOptions;
+use super::wire::{Put, Reader};
+use crate::crypto::ObjectRef;
+use crate::error::{Error, Result};
+use crate::types::{IdKind, MAX_DIMENSION, Metric, QuantizerKind};
+
+const VERSION: u8 = 1;
+const NO_AUTO_TRAIN: u8 = 1;
+
+/// Items that may gather before training starts by itself, unless configured.
+const DEFAULT_RETRAIN_THRESHOLD: u64 = 10_000;
+/// Recall that automatic probes aim at, unless configured.
+const DEFAULT_TARGET_RECALL: f32 = 0.95;
+
+/// Configuration of an index, fixed at creation (the dimension at the first upsert).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Config {
+    /// 0 = not yet known.
+    pub(super) dimension: u32,
+    pub(super) metric: Metric,
+    pub(super) quantizer: QuantizerKind,
+    pub(super) id_kind: IdKind,
+    pub(super) auto_train: bool,
+    pub(super) retrain_threshold: u64,
+    pub(super) target_recall: f32,
+    pub(super) seed: u64,
+}
+
+impl Config {
+    /// Checks what a caller asked for and fills in the defaults.
+    pub(super) fn new(o: &IndexOptions) -> Result<Self> {
+        if o.dimension > MAX_DIMENSION {
+            return Err(Error::invalid("dimension", o.dimension, "1 to 65536, or 0 to take it from the first upsert"));
+        }
+        if !(0.0..1.0).contains(&o.target_recall) {
+            return Err(Error::invalid("target_recall", o.target_recall, "above 0 and below 1, or 0 for 0.95"));
+        }
+        Ok(Self {
+            dimension: o.dimension,
+            metric: o.metric,
+            quantizer: o.quantizer.unwrap_or(QuantizerKind::Sq8),
+            id_kind: o.id_kind,
+            auto_train: !o.auto_train_disabled,
+            retrain_threshold: if o.retrain_threshold == 0 { DEFAULT_RETRAIN_THRESHOLD } else { o.retrain_threshold },
+            target_recall: if o.target_recall == 0.0 { DEFAULT_TARGET_RECALL } else { o.target_recall },
+            seed: o.seed,
+        })
+    }
+}
+
+/// The objects of one commit.
+#[derive(Clone)]
+pub(super) struct Manifest {
+    pub(super) config: Config,
+    pub(super) generation: Option<ObjectRef>,
+    pub(super) runs: Vec<ObjectRef>,
+    pub(super) tombstones: Option<ObjectRef>,
+    pub(super) deltas: Vec<ObjectRef>,
+}
+
+impl Manifest {
+    /// The manifest of an empty index.
+    pub(super) fn empty(config: Config) -> Self {
+        Self { config, generation: None, runs: Vec::new(), tombstones: None, deltas: Vec::new() }
+    }
+
+    /// The plaintext of the head.
+    pub(super) fn write(&self) -> Vec<u8> {
+        let c = &self.config;
+        let mut out = Vec::with_capacity(256 + (self.runs.len() + self.deltas.len()) * ObjectRef::ENCODED_LEN);
+        out.put_u8(VERSION);
+        out.put_u32(c.dimension);
+        out.put_u8(c.metric as u8);
+        out.put_u8(c.quantizer as u8);
+        out.put_u8(c.id_kind as u8);
+        out.put_u8(if c.auto_train { 0 } else { NO_AUTO_TRAIN });
+        out.put_u64(c.retrain_threshold);
+        out.put_f32(c.target_recall);
+        out.put_u64(c.seed);
+        put_optional(&mut out, self.generation.as_ref());
+        put_all(&mut out, &self.runs);
+        put_optional(&mut out, self.tombstones.as_ref());
+        put_all(&mut out, &self.deltas);
+        out
+    }
+
+    /// Reads the plaintext of a head.
+    pub(super) fn read(bytes: &[u8]) -> Result<Self> {
+        let mut r = Reader::new(bytes, "manifest");
+        let corrupt = |()| Error::Corrupt { what: "manifest" };
+        match r.u8()? {
+            VERSION => {}
+            v => return Err(Error::Version { what: "manifest", got: v.into(), supported: VERSION.into() }),
+        }
+        let config = Config {
+            dimension: r.u32()?,
+            metric: Metric::from_number(r.u8()?.into()).map_err(|_| corrupt(()))?,
+            quantizer: match r.u8()? {
+                1 => QuantizerKind::Flat,
+                2 => QuantizerKind::Sq8,
+                _ => return Err(corrupt(())),
+            },
+            id_kind: match r.u8()? {
+                1 => IdKind::Bytes,
+                2 => IdKind::U64,
+                _ => return Err(corrupt(())),
+            },
+            auto_train: match r.u8()? {
+                0 => true,
+                NO_AUTO_TRAIN => false,
+                _ => return Err(corrupt(())),
+            },
+            retrain_threshold: r.u64()?,
+            target_recall: r.f32()?,
+            seed: r.u64()?,
+        };
+        let generation = optional(&mut r)?;
+        let runs = all(&mut r)?;
+        let tombstones = optional(&mut r)?;
+        let deltas = all(&mut r)?;
+        r.end()?;
+        if config.dimension > MAX_DIMENSION {
+            return Err(corrupt(()));
+        }
+        Ok(Self { config, generation, runs, tombstones, deltas })
+    }
+}
+
+fn put_optional(out: &mut Vec<u8>, object: Option<&ObjectRef>) {
+    out.put_u8(object.is_some().into());
+    if let Some(o) = object {
+        o.write(out);
+    }
+}
+
+fn put_all(out: &mut Vec<u8>, objects: &[ObjectRef]) {
+    out.put_u32(objects.len() as u32);
+    objects.iter().for_each(|o| o.write(out));
+}
+
+fn optional(r: &mut Reader<'_>) -> Result<Option<ObjectRef>> {
+    match r.u8()? {
+        0 => Ok(None),
+        1 => Ok(Some(ObjectRef::read(r.rest())?)),
+        _ => Err(Error::Corrupt { what: "manifest" }),
+    }
+}
+
+fn all(r: &mut Reader<'_>) -> Result<Vec<ObjectRef>> {
+    let n = r.count(ObjectRef::ENCODED_LEN)?;
+    (0..n).map(|_| ObjectRef::read(r.rest())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_it_wrote_and_refuses_any_cut() {
+        let config = Config::new(&IndexOptions { dimension: 7, seed: 9, ..IndexOptions::default() }).unwrap();
+        let bytes = Manifest::empty(config).write();
+        assert_eq!(Manifest::read(&bytes).unwrap().config, config);
+        for cut in 0..bytes.len() {
+            assert!(Manifest::read(&bytes[..cut]).is_err());
+        }
+        let newer = [&[VERSION + 1], &bytes[1..]].concat();
+        assert!(matches!(Manifest::read(&newer), Err(Error::Version { .. })));
+    }
+
+    #[test]
+    fn a_configuration_outside_its_ranges_is_refused() {
+        let bad = [
+            IndexOptions { dimension: 65_537, ..IndexOptions::default() },
+            IndexOptions { target_recall: 1.0, ..IndexOptions::default() },
+            IndexOptions { target_recall: f32::NAN, ..IndexOptions::default() },
+        ];
+        assert!(bad.iter().all(|o| Config::new(o).is_err()));
+    }
+}

@@ -1,0 +1,122 @@
+//! Merging deltas into runs, and compaction: keeping an index small and quick without retraining.
+//!
+//! A merge is due when there are more than 64 deltas, or when they hold more than 5 % of the items and more than 32 MiB
+//! (so that a small index is not rewritten over and over). It takes the last runs along that are at most twice as
+//! large as what is merged behind them, so runs at least double from one to the next before: few runs, and every item
+//! is rewritten a number of times that grows with the logarithm of the index.
+
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+
+use super::index::Index;
+use super::options::LogLevel;
+use super::rebuild::Rebuild;
+use super::snapshot::Snapshot;
+use super::workers::Lane;
+use crate::error::{Error, Result};
+use crate::exec::{Progress, Watch};
+
+/// Deltas an index may have.
+const MAX_DELTAS: usize = 64;
+/// Share of the items that deltas may hold, as a divisor.
+const DELTA_SHARE: u64 = 20;
+/// Bytes of deltas below which their share does not matter.
+const MIN_MERGE_BYTES: u64 = 32 << 20;
+/// Rows read at a time by merges and compactions.
+pub(super) const PAGE_ROWS: usize = 2048;
+/// Bytes of vectors that a merge or compaction holds at a time.
+pub(super) const BUDGET: u64 = 256 << 20;
+
+impl Index {
+    /// Queues a merge if one is due and none is queued.
+    pub(super) fn merge_if_due(&self) {
+        if is_due(&self.snapshot.load()) && !self.merge_queued.swap(true, Ordering::AcqRel) {
+            let Some(me) = self.me.upgrade() else { return };
+            let task = move || {
+                me.merge_queued.store(false, Ordering::Release);
+                let merged = me.merge_now(&me.closing_watch());
+                if let Err(e) = merged.and_then(|()| me.collect_garbage())
+                    && !matches!(e, Error::Closed { .. } | Error::Cancelled)
+                {
+                    me.shared.log(LogLevel::Error, "merge", &e.to_string());
+                }
+            };
+            // A db that is closing takes no task, and needs none.
+            if self.shared.workers.submit(Lane::Merge, Box::new(task)).is_err() {
+                self.merge_queued.store(false, Ordering::Release);
+            }
+        }
+    }
+
+    /// Merges while a merge is due.
+    fn merge_now(&self, watch: &Watch) -> Result<()> {
+        let _merging = self.merging.lock();
+        while is_due(&self.snapshot.load()) {
+            self.enter()?;
+            let s = self.snapshot.load_full();
+            let runs = tail_runs(&s, self.pinned_runs.load(Ordering::Acquire));
+            self.rewrite(runs, watch)?;
+        }
+        Ok(())
+    }
+
+    /// Rewrites `runs` (which reach the end) and all deltas as one run of the same generation.
+    pub(super) fn rewrite(&self, runs: Range<usize>, watch: &Watch) -> Result<()> {
+        let pinned = self.snapshot.load_full();
+        let Some(generation) = pinned.generation.clone() else { return Ok(()) };
+        let deltas = pinned.deltas.len();
+        let rebuild = Rebuild {
+            index: self,
+            pinned,
+            runs,
+            deltas,
+            to: &generation,
+            page_rows: PAGE_ROWS,
+            budget: BUDGET.min(self.shared.job_memory),
+            watch,
+            progress: &Progress::default(),
+        };
+        let rebuilt = rebuild.run(&mut |_, _| Ok(()))?;
+        self.publish(&[rebuilt], None)
+    }
+
+    /// Folds everything into one run, drops what is dead and gives the space back. Waits for a merge at work; refused
+    /// while a training is.
+    pub fn compact(&self, watch: &Watch) -> Result<()> {
+        self.enter()?;
+        self.check_writable()?;
+        if self.is_training()? {
+            return Err(Error::TrainingInProgress);
+        }
+        {
+            let _merging = self.merging.lock();
+            // Training pins its runs under this lock.
+            if self.pinned_runs.load(Ordering::Acquire) > 0 {
+                return Err(Error::TrainingInProgress);
+            }
+            let s = self.snapshot.load_full();
+            if s.runs.len() > 1 || !s.deltas.is_empty() || !s.tombstones.is_empty() {
+                drop(s);
+                self.rewrite(0..self.snapshot.load().runs.len(), watch)?;
+            }
+        }
+        self.collect_garbage()?;
+        self.vault.reclaim()
+    }
+}
+
+fn is_due(s: &Snapshot) -> bool {
+    s.deltas.len() > MAX_DELTAS
+        || (s.delta_items() > s.live() / DELTA_SHARE && s.delta_bytes() + s.tail.memory() > MIN_MERGE_BYTES)
+}
+
+/// The last runs to take into a merge, leaving the first `pinned` alone.
+fn tail_runs(s: &Snapshot, pinned: usize) -> Range<usize> {
+    let mut size = s.delta_items();
+    let mut start = s.runs.len();
+    while start > pinned && u64::from(s.runs[start - 1].1.len()) <= 2 * size {
+        start -= 1;
+        size += u64::from(s.runs[start].1.len());
+    }
+    start..s.runs.len()
+}

@@ -1,0 +1,256 @@
+//! A blob read through the cache, unit by unit.
+//!
+//! A unit is a whole number of frames and the grain of caching: an extent of a list, or one frame of payload. In plain
+//! mode a unit is opened once and kept; in sealed mode its frames are kept as stored and opened for each use into
+//! scratch memory that the reader wipes.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use arc_swap::Guard;
+use zeroize::Zeroize;
+
+use super::blob::Blob;
+use super::cache::{Cache, Held, Slots};
+use super::options::CacheMode;
+use crate::buffer::Buffer;
+use crate::crypto::Vault;
+use crate::error::{Error, Result};
+
+/// Reusable memory for what a query opens; wiped by [`Scratch::wipe`] and on drop.
+#[derive(Default)]
+pub(super) struct Scratch {
+    buffer: Buffer,
+    used: usize,
+    /// Bytes opened since the last wipe.
+    pub(super) opened: u64,
+    hits: u64,
+}
+
+impl Scratch {
+    fn take(&mut self, len: usize) -> Result<&mut [u8]> {
+        if self.buffer.len() < len {
+            self.buffer = Buffer::zeroed(len.next_power_of_two(), "scratch")?;
+        }
+        self.used = self.used.max(len);
+        self.opened += len as u64;
+        Ok(&mut self.buffer.bytes_mut()[..len])
+    }
+
+    /// Units found in the cache since last asked.
+    pub(super) fn take_hits(&mut self) -> u64 {
+        std::mem::take(&mut self.hits)
+    }
+
+    /// Overwrites what was opened.
+    pub(super) fn wipe(&mut self) {
+        self.buffer.bytes_mut()[..self.used].zeroize();
+        (self.used, self.opened) = (0, 0);
+    }
+}
+
+/// Plaintext of a unit, from the cache, from scratch memory or just opened.
+pub(super) enum Unit<'a> {
+    Cached(Guard<Option<Arc<Held>>>),
+    Fresh(Arc<Held>),
+    Scratch(&'a [u8]),
+}
+
+impl Deref for Unit<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        let held = match self {
+            Self::Cached(guard) => guard.as_deref(),
+            Self::Fresh(held) => Some(&**held),
+            Self::Scratch(bytes) => return bytes,
+        };
+        match held {
+            Some(Held::Plain(buffer)) => buffer.bytes(),
+            Some(Held::Sealed(_)) | None => &[],
+        }
+    }
+}
+
+/// A blob with its cache slots.
+pub(super) struct Region {
+    vault: Arc<Vault>,
+    blob: Blob,
+    /// First frame of each unit and one past the last; absent: every frame is a unit.
+    bounds: Option<Vec<u32>>,
+    slots: Arc<Slots>,
+}
+
+impl Region {
+    /// Reads `blob` in units that begin at frames `bounds[..n]` and end at `bounds[n]`.
+    pub(super) fn with_units(vault: &Arc<Vault>, cache: &Arc<Cache>, blob: Blob, bounds: Vec<u32>) -> Result<Self> {
+        if bounds.last().is_none_or(|&end| u64::from(end) > blob.frames()) {
+            return Err(Error::Corrupt { what: "directory" });
+        }
+        let slots = Slots::new(cache, bounds.len() - 1);
+        Ok(Self { vault: Arc::clone(vault), blob, bounds: Some(bounds), slots })
+    }
+
+    /// Reads `blob` frame by frame.
+    pub(super) fn by_frame(vault: &Arc<Vault>, cache: &Arc<Cache>, blob: Blob) -> Self {
+        let slots = Slots::new(cache, blob.frames() as usize);
+        Self { vault: Arc::clone(vault), blob, bounds: None, slots }
+    }
+
+    /// The blob.
+    pub(super) fn blob(&self) -> &Blob {
+        &self.blob
+    }
+
+    /// The cache slots.
+    pub(super) fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    fn frames_of(&self, unit: usize) -> (u64, u64) {
+        match &self.bounds {
+            Some(b) => (u64::from(b[unit]), u64::from(b[unit + 1] - b[unit])),
+            None => (unit as u64, 1),
+        }
+    }
+
+    /// The plaintext of `unit`, a whole number of frames.
+    pub(super) fn unit<'s>(&self, unit: usize, scratch: &'s mut Scratch) -> Result<Unit<'s>> {
+        let (first, count) = self.frames_of(unit);
+        let len = count as usize * self.blob.frame_payload();
+        if let Some(guard) = self.slots.get(unit) {
+            scratch.hits += 1;
+            if let Some(Held::Sealed(stored)) = guard.as_deref() {
+                let out = scratch.take(len)?;
+                self.blob.open(&self.vault, first, stored, out)?;
+                return Ok(Unit::Scratch(out));
+            }
+            return Ok(Unit::Cached(guard));
+        }
+        match self.slots.mode() {
+            CacheMode::Plain => {
+                let mut buffer = Buffer::zeroed(len, "cache")?;
+                self.blob.read(&self.vault, first, buffer.bytes_mut())?;
+                scratch.opened += len as u64;
+                let held = Arc::new(Held::Plain(buffer));
+                self.slots.insert(unit, Arc::clone(&held));
+                Ok(Unit::Fresh(held))
+            }
+            CacheMode::Sealed => {
+                let stored = self.blob.fetch(&self.vault, first, count)?;
+                let out = scratch.take(len)?;
+                self.blob.open(&self.vault, first, &stored, out)?;
+                self.slots.insert(unit, Arc::new(Held::Sealed(stored)));
+                Ok(Unit::Scratch(out))
+            }
+        }
+    }
+
+    /// Bytes `at..at + len` of `unit`; in sealed mode only the frames they lie in are opened.
+    pub(super) fn part<'s>(&self, unit: usize, at: usize, len: usize, scratch: &'s mut Scratch) -> Result<Part<'s>> {
+        if let Some(guard) = self.slots.get(unit)
+            && let Some(Held::Sealed(stored)) = guard.as_deref()
+        {
+            let (first, count) = self.frames_of(unit);
+            let payload = self.blob.frame_payload();
+            let frames = at / payload..(at + len).div_ceil(payload);
+            if frames.end as u64 > count {
+                return Err(Error::Corrupt { what: "position in a list" });
+            }
+            let out = scratch.take(frames.len() * payload)?;
+            let stored = &stored[frames.start * (payload + 16)..frames.end * (payload + 16)];
+            self.blob.open(&self.vault, first + frames.start as u64, stored, out)?;
+            return Ok(Part { unit: Unit::Scratch(out), at: at - frames.start * payload, len });
+        }
+        let unit = self.unit(unit, scratch)?;
+        if at + len > unit.len() {
+            return Err(Error::Corrupt { what: "position in a list" });
+        }
+        Ok(Part { unit, at, len })
+    }
+
+    /// The plaintext of `unit` without filling the cache: for jobs that read everything once.
+    pub(super) fn stream<'s>(&self, unit: usize, scratch: &'s mut Scratch) -> Result<Unit<'s>> {
+        if self.slots.holds(unit) {
+            return self.unit(unit, scratch);
+        }
+        let (first, count) = self.frames_of(unit);
+        let out = scratch.take(count as usize * self.blob.frame_payload())?;
+        self.blob.read(&self.vault, first, out)?;
+        Ok(Unit::Scratch(out))
+    }
+
+    /// Appends bytes `at..at + len` of a region whose units are frames.
+    pub(super) fn append_range(&self, at: u64, len: usize, scratch: &mut Scratch, out: &mut Vec<u8>) -> Result<()> {
+        self.by_frames(at, len, out, |unit, offset, n, out| {
+            out.extend_from_slice(&self.part(unit, offset, n, scratch)?);
+            Ok(())
+        })
+    }
+
+    /// Cuts bytes `at..at + len` at frame borders: calls `f(frame, offset in it, bytes, out)`.
+    fn by_frames(
+        &self,
+        mut at: u64,
+        len: usize,
+        out: &mut Vec<u8>,
+        mut f: impl FnMut(usize, usize, usize, &mut Vec<u8>) -> Result<()>,
+    ) -> Result<()> {
+        let payload = self.blob.frame_payload() as u64;
+        let end = at.saturating_add(len as u64);
+        if end > self.blob.frames() * payload {
+            return Err(Error::Corrupt { what: "payload position" });
+        }
+        out.try_reserve(len).map_err(|_| Error::NoMemory { what: "payload", needed: len as u64, got: 0 })?;
+        while at < end {
+            let n = (payload - at % payload).min(end - at);
+            f((at / payload) as usize, (at % payload) as usize, n as usize, out)?;
+            at += n;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a region whose units are frames front to back, opening each frame once and caching none.
+pub(super) struct Sequential<'a> {
+    region: &'a Region,
+    scratch: Scratch,
+    frame: Option<usize>,
+}
+
+impl<'a> Sequential<'a> {
+    /// A reader of `region`.
+    pub(super) fn new(region: &'a Region) -> Self {
+        Self { region, scratch: Scratch::default(), frame: None }
+    }
+
+    /// Appends bytes `at..at + len`.
+    pub(super) fn append(&mut self, at: u64, len: usize, out: &mut Vec<u8>) -> Result<()> {
+        let Self { region, scratch, frame } = self;
+        let payload = region.blob.frame_payload();
+        region.by_frames(at, len, out, |unit, offset, n, out| {
+            if *frame != Some(unit) {
+                *frame = None;
+                region.blob.read(&region.vault, unit as u64, scratch.take(payload)?)?;
+                *frame = Some(unit);
+            }
+            out.extend_from_slice(&scratch.buffer.bytes()[offset..offset + n]);
+            Ok(())
+        })
+    }
+}
+
+/// Some bytes of a unit.
+pub(super) struct Part<'a> {
+    unit: Unit<'a>,
+    at: usize,
+    len: usize,
+}
+
+impl Deref for Part<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.unit[self.at..self.at + self.len]
+    }
+}

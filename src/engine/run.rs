@@ -1,0 +1,238 @@
+//! A run: an immutable, sealed range of items in list order, with their codes.
+//!
+//! A run is made by a rebuild (merge, compaction, training) and named in the manifest by its directory object, which
+//! lists everything else. Resident are the directory and the ids; codes, vectors and payload are read through the
+//! cache. Rows are local to the run here, `0..count`; a snapshot adds the base.
+//!
+//! ```text
+//! directory  u8 version, u32 count, u32 dimension, u32 rows per extent, u32 lists, u32 x lists lengths,
+//!            blob ids, blob codes, u8 flags, [blob vectors], [blob payload index, blob payload]
+//! ```
+
+use std::sync::Arc;
+
+use super::blob::Blob;
+use super::cache::Cache;
+use super::extents::Extents;
+use super::generation::Generation;
+use super::ids::IdColumn;
+use super::payload::Payload;
+use super::region::{Part, Region, Scratch, Unit};
+use super::wire::{Put, Reader};
+use crate::crypto::{ObjectRef, Vault};
+use crate::error::{Error, Result};
+use crate::kernels::LANES;
+use crate::types::IdKind;
+
+const VERSION: u8 = 1;
+const HAS_VECTORS: u8 = 1;
+const HAS_PAYLOAD: u8 = 2;
+
+/// What the directory object of a run lists.
+pub(super) struct RunParts {
+    pub(super) dimension: u32,
+    pub(super) rows_per_extent: u32,
+    pub(super) list_lens: Vec<u32>,
+    pub(super) ids: Blob,
+    pub(super) codes: Blob,
+    /// Absent where the codes are the vectors (flat).
+    pub(super) vectors: Option<Blob>,
+    /// Index and data; absent when no item has metadata or contents.
+    pub(super) payload: Option<(Blob, Blob)>,
+}
+
+impl RunParts {
+    /// Plaintext of the directory object.
+    pub(super) fn write(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.put_u8(VERSION);
+        out.put_u32(self.list_lens.iter().sum());
+        out.put_u32(self.dimension);
+        out.put_u32(self.rows_per_extent);
+        out.put_u32(self.list_lens.len() as u32);
+        self.list_lens.iter().for_each(|&l| out.put_u32(l));
+        self.ids.write(&mut out);
+        self.codes.write(&mut out);
+        out.put_u8(u8::from(self.vectors.is_some()) * HAS_VECTORS | u8::from(self.payload.is_some()) * HAS_PAYLOAD);
+        if let Some(v) = &self.vectors {
+            v.write(&mut out);
+        }
+        if let Some((index, data)) = &self.payload {
+            index.write(&mut out);
+            data.write(&mut out);
+        }
+        out
+    }
+
+    fn read(bytes: &[u8]) -> Result<Self> {
+        let mut r = Reader::new(bytes, "run directory");
+        match r.u8()? {
+            VERSION => {}
+            v => return Err(Error::Version { what: "run directory", got: v.into(), supported: VERSION.into() }),
+        }
+        let count = r.u32()?;
+        let (dimension, rows_per_extent) = (r.u32()?, r.u32()?);
+        let lists = r.count(4)?;
+        let list_lens = r.u32s(lists)?;
+        if list_lens.iter().map(|&l| u64::from(l)).sum::<u64>() != u64::from(count) {
+            return Err(Error::Corrupt { what: "run directory" });
+        }
+        let (ids, codes) = (Blob::describe(&mut r)?, Blob::describe(&mut r)?);
+        let flags = r.u8()?;
+        let vectors = (flags & HAS_VECTORS != 0).then(|| Blob::describe(&mut r)).transpose()?;
+        let payload = match flags & HAS_PAYLOAD != 0 {
+            true => Some((Blob::describe(&mut r)?, Blob::describe(&mut r)?)),
+            false => None,
+        };
+        r.end()?;
+        Ok(Self { dimension, rows_per_extent, list_lens, ids, codes, vectors, payload })
+    }
+
+    fn objects(&self) -> impl Iterator<Item = &ObjectRef> {
+        let payload = self.payload.iter().flat_map(|(i, d)| [i, d]);
+        let blobs = [&self.ids, &self.codes].into_iter().chain(&self.vectors).chain(payload);
+        blobs.flat_map(|b| b.objects())
+    }
+}
+
+/// An opened run.
+pub(super) struct Run {
+    directory: ObjectRef,
+    objects: Vec<ObjectRef>,
+    pub(super) ids: IdColumn,
+    pub(super) extents: Extents,
+    codes: Region,
+    vectors: Option<Region>,
+    pub(super) payload: Option<Payload>,
+    dimension: usize,
+}
+
+impl Run {
+    /// Opens the run whose directory object is `directory`, coded by `generation`.
+    pub(super) fn open(
+        vault: &Arc<Vault>,
+        cache: &Arc<Cache>,
+        generation: &Generation,
+        id_kind: IdKind,
+        directory: ObjectRef,
+    ) -> Result<Self> {
+        let bytes = vault.read_all(&directory)?;
+        let parts = RunParts::read(bytes.bytes())?;
+        let ids = parts.ids.read_all(vault)?;
+        let ids = IdColumn::read(&mut Reader::new(&ids, "ids"), id_kind)?;
+        Self::new(vault, cache, generation, directory, parts, ids)
+    }
+
+    /// A run whose ids are at hand.
+    pub(super) fn new(
+        vault: &Arc<Vault>,
+        cache: &Arc<Cache>,
+        generation: &Generation,
+        directory: ObjectRef,
+        parts: RunParts,
+        ids: IdColumn,
+    ) -> Result<Self> {
+        let quantizer = &generation.quantizer;
+        let extents = Extents::new(&parts.list_lens, parts.rows_per_extent)?;
+        let dimension = quantizer.dim();
+        if parts.dimension as usize != dimension
+            || extents.lists() != generation.centroids.len()
+            || ids.len() != extents.row_count() as usize
+            || parts.vectors.is_some() != quantizer.needs_rerank()
+        {
+            return Err(Error::Corrupt { what: "run directory" });
+        }
+        let objects = parts.objects().cloned().collect();
+        let block = quantizer.block_bytes();
+        let bounds = extents.frames(parts.codes.frame_payload(), |n| n.div_ceil(LANES) * block)?;
+        let codes = Region::with_units(vault, cache, parts.codes, bounds)?;
+        let vectors = match parts.vectors {
+            Some(blob) => {
+                let bounds = extents.frames(blob.frame_payload(), |n| n * dimension * 4)?;
+                Some(Region::with_units(vault, cache, blob, bounds)?)
+            }
+            None => None,
+        };
+        let payload = match parts.payload {
+            Some((index, data)) => Some(Payload::new(vault, cache, index, data, ids.len())?),
+            None => None,
+        };
+        Ok(Self { directory, objects, ids, extents, codes, vectors, payload, dimension })
+    }
+
+    /// Number of rows.
+    pub(super) fn len(&self) -> u32 {
+        self.extents.row_count()
+    }
+
+    /// The object that names all others.
+    pub(super) fn directory(&self) -> &ObjectRef {
+        &self.directory
+    }
+
+    /// Every object of the run, its directory first.
+    pub(super) fn objects(&self) -> impl Iterator<Item = &ObjectRef> {
+        std::iter::once(&self.directory).chain(&self.objects)
+    }
+
+    /// The code blocks of extent `e`.
+    pub(super) fn codes<'s>(&self, e: usize, scratch: &'s mut Scratch) -> Result<Unit<'s>> {
+        self.codes.unit(e, scratch)
+    }
+
+    /// The vector of `row` as little-endian float32 bytes, for runs that keep vectors beside codes.
+    pub(super) fn stored_vector<'s>(&self, row: u32, scratch: &'s mut Scratch) -> Option<Result<Part<'s>>> {
+        let vectors = self.vectors.as_ref()?;
+        let e = self.extents.of_row(row);
+        let at = (row - self.extents.rows(e).start) as usize * self.dimension * 4;
+        Some(vectors.part(e, at, self.dimension * 4, scratch))
+    }
+
+    /// Copies the vector of `row` to `out`.
+    pub(super) fn vector(&self, g: &Generation, row: u32, scratch: &mut Scratch, out: &mut [f32]) -> Result<()> {
+        if let Some(bytes) = self.stored_vector(row, scratch) {
+            copy_f32s(&bytes?, out);
+            return Ok(());
+        }
+        let e = self.extents.of_row(row);
+        let at = (row - self.extents.rows(e).start) as usize;
+        // One block is enough: a vector's values stand in its block only.
+        let block = g.quantizer.block_bytes();
+        let part = self.codes.part(e, at / LANES * block, block, scratch)?;
+        g.quantizer.decode(g.centroids.row(self.extents.list_of(e)), &part, at % LANES, out);
+        Ok(())
+    }
+
+    /// Copies all vectors of extent `e`, row-major, to the front of `out`; does not fill the cache.
+    pub(super) fn extent_vectors(&self, g: &Generation, e: usize, scratch: &mut Scratch, out: &mut [f32]) -> Result<()> {
+        let rows = self.extents.rows(e).len();
+        let out = &mut out[..rows * self.dimension];
+        if let Some(vectors) = &self.vectors {
+            let unit = vectors.stream(e, scratch)?;
+            copy_f32s(&unit[..rows * self.dimension * 4], out);
+            return Ok(());
+        }
+        let unit = self.codes.stream(e, scratch)?;
+        let centroid = g.centroids.row(self.extents.list_of(e));
+        for (i, v) in out.chunks_exact_mut(self.dimension).enumerate() {
+            g.quantizer.decode(centroid, &unit, i, v);
+        }
+        Ok(())
+    }
+
+    /// Bytes resident beside the cache, bytes cached, cache misses.
+    pub(super) fn memory(&self) -> (u64, u64, u64) {
+        let mut cached = self.codes.slots().usage();
+        for u in self.vectors.iter().map(|v| v.slots().usage()).chain(self.payload.iter().map(Payload::usage)) {
+            cached = (cached.0 + u.0, cached.1 + u.1);
+        }
+        (self.ids.memory() + self.extents.memory(), cached.0, cached.1)
+    }
+}
+
+/// Copies little-endian float32 bytes.
+fn copy_f32s(bytes: &[u8], out: &mut [f32]) {
+    for (v, b) in out.iter_mut().zip(bytes.chunks_exact(4)) {
+        *v = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+    }
+}

@@ -1,0 +1,319 @@
+//! Answering queries from a snapshot: choose lists, scan their codes, rerank, resolve.
+//!
+//! A query runs on one thread. A batch is cut into pieces that run on the db's threads; the results do not depend on
+//! the cut. Memory is reused from query to query; what was decrypted for a query is wiped after it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::fields;
+use super::generation::Generation;
+use super::index::Index;
+use super::intake::{check_dimension, take_vector};
+use super::options::{QueryOptions, include};
+use super::region::Scratch;
+use super::results::{QueryStats, Results, StringColumn};
+use super::snapshot::{Place, Snapshot};
+use crate::error::{Error, Result, try_with_capacity};
+use crate::exec::{Exec, Watch};
+use crate::ivf::{ProbeScratch, TopK};
+use crate::kernels::{self, LANES};
+use crate::quant::Prepared;
+use crate::types::{IdKind, MAX_TOP_K, Metric, Similarity};
+
+/// Results of a query unless asked otherwise.
+const DEFAULT_TOP_K: u32 = 100;
+/// Queries that one work item of a batch answers.
+const BATCH_GRAIN: usize = 8;
+
+/// Memory that queries reuse.
+#[derive(Default)]
+pub(super) struct QueryScratch {
+    query: Vec<f32>,
+    prepared: Prepared,
+    probe: ProbeScratch,
+    lists: Vec<u32>,
+    scores: Vec<f32>,
+    top: Option<TopK>,
+    found: Vec<(f32, u32)>,
+    vector: Vec<f32>,
+    scratch: Scratch,
+}
+
+/// A query's options with everything filled in.
+struct Plan {
+    top_k: usize,
+    n_probes: usize,
+    /// Candidates to rerank; equal to `top_k` where codes are exact.
+    candidates: usize,
+    /// Least score of a result.
+    least: f32,
+}
+
+/// Nearest rows of a query with their distances, nearest first.
+struct Answer {
+    rows: Vec<(f32, u32)>,
+    stats: QueryStats,
+}
+
+impl Index {
+    /// The nearest items of each query (`n_queries x dimension` values). Never an error because fewer than `top_k`
+    /// items exist.
+    pub fn query(
+        &self,
+        queries: &[f32],
+        n_queries: usize,
+        dimension: u32,
+        options: &QueryOptions,
+        watch: &Watch,
+    ) -> Result<Results> {
+        let (snapshot, answers) = self.answer(queries, n_queries, dimension, options, watch)?;
+        let total = answers.iter().map(|a| a.rows.len()).sum();
+        let mut results = Results {
+            id_kind: snapshot.config.id_kind,
+            dimension: snapshot.config.dimension,
+            starts: try_with_capacity(n_queries + 1, "results")?,
+            ids: StringColumn::default(),
+            distances: try_with_capacity(total, "results")?,
+            fields: Default::default(),
+            stats: answers.iter().map(|a| a.stats).collect(),
+        };
+        results.starts.push(0);
+        let mut rows = try_with_capacity(total, "results")?;
+        for answer in &answers {
+            for &(distance, row) in &answer.rows {
+                results.ids.push(snapshot.id(row));
+                results.distances.push(distance);
+                rows.push(Some(row));
+            }
+            results.starts.push(rows.len());
+        }
+        results.fields = fields::fetch(&snapshot, &rows, options.include & !include::DISTANCE)?;
+        Ok(results)
+    }
+
+    /// As [`Self::query`] for ids that are numbers, into the caller's arrays: query `q` fills `counts[q]` and the
+    /// places from `q * top_k` of `ids` and `distances` (which may be empty).
+    #[allow(clippy::too_many_arguments, reason = "mirrors the C function, whose arrays are its results")]
+    pub fn query_into(
+        &self,
+        queries: &[f32],
+        n_queries: usize,
+        dimension: u32,
+        options: &QueryOptions,
+        ids: &mut [u64],
+        distances: &mut [f32],
+        counts: &mut [u32],
+        watch: &Watch,
+    ) -> Result<()> {
+        let top_k = if options.top_k == 0 { DEFAULT_TOP_K } else { options.top_k } as usize;
+        let needed = (n_queries as u64).saturating_mul(top_k as u64);
+        let short = |what, needed, got: usize| Error::BufferTooSmall { what, needed, got: got as u64 };
+        if (ids.len() as u64) < needed {
+            return Err(short("out_ids", needed, ids.len()));
+        }
+        if !distances.is_empty() && (distances.len() as u64) < needed {
+            return Err(short("out_distances", needed, distances.len()));
+        }
+        if counts.len() < n_queries {
+            return Err(short("out_counts", n_queries as u64, counts.len()));
+        }
+        if self.snapshot.load().config.id_kind != IdKind::U64 {
+            return Err(Error::Unsupported { what: "query_into for ids that are byte strings" });
+        }
+        let (snapshot, answers) = self.answer(queries, n_queries, dimension, options, watch)?;
+        for (q, answer) in answers.iter().enumerate() {
+            counts[q] = answer.rows.len() as u32;
+            for (i, &(distance, row)) in answer.rows.iter().enumerate() {
+                let id = snapshot.id(row).first_chunk().ok_or(Error::Internal { what: "an id of wrong length" })?;
+                ids[q * top_k + i] = u64::from_le_bytes(*id);
+                if let Some(d) = distances.get_mut(q * top_k + i) {
+                    *d = distance;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(
+        &self,
+        queries: &[f32],
+        n_queries: usize,
+        dimension: u32,
+        options: &QueryOptions,
+        watch: &Watch,
+    ) -> Result<(Arc<Snapshot>, Vec<Answer>)> {
+        let snapshot = self.current()?;
+        let dim = check_dimension(dimension, snapshot.config.dimension)?;
+        let needed = (n_queries as u64).saturating_mul(dim as u64);
+        if queries.len() as u64 != needed {
+            return Err(Error::BufferTooSmall { what: "queries", needed, got: queries.len() as u64 });
+        }
+        check_options(options)?;
+        watch.check()?;
+        let Some(generation) = snapshot.generation.clone() else {
+            let none = || Answer { rows: Vec::new(), stats: QueryStats::default() };
+            return Ok((snapshot, (0..n_queries).map(|_| none()).collect()));
+        };
+        let plan = Plan::new(options, &snapshot, &generation);
+        let piece = |i: usize| -> Result<Vec<Answer>> {
+            let mut scratch = self.scratch.lock().pop().unwrap_or_default();
+            let range = i * BATCH_GRAIN..n_queries.min((i + 1) * BATCH_GRAIN);
+            let answers = range
+                .map(|q| {
+                    watch.check()?;
+                    let query = &queries[q * dim..(q + 1) * dim];
+                    let answer = scratch.run(query, q, &snapshot, &generation, &plan);
+                    scratch.scratch.wipe();
+                    answer
+                })
+                .collect::<Result<Vec<_>>>();
+            self.cache_hits.fetch_add(scratch.scratch.take_hits(), Ordering::Relaxed);
+            self.scratch.lock().push(scratch);
+            answers
+        };
+        let pieces = n_queries.div_ceil(BATCH_GRAIN);
+        let serial = Exec::new(1);
+        let exec = if options.threads == 1 || pieces == 1 { &serial } else { &self.shared.exec };
+        let mut answers = try_with_capacity(n_queries, "results")?;
+        for part in exec.map(pieces, piece) {
+            answers.extend(part?);
+        }
+        Ok((snapshot, answers))
+    }
+}
+
+fn check_options(o: &QueryOptions) -> Result<()> {
+    if o.top_k > MAX_TOP_K {
+        return Err(Error::invalid("top_k", o.top_k, "1 to 10000, or 0 for 100"));
+    }
+    if o.rerank_mult > 1000 {
+        return Err(Error::invalid("rerank_mult", o.rerank_mult, "0 to 1000"));
+    }
+    if o.include & !include::ALL != 0 {
+        return Err(Error::invalid("include", o.include, "a sum of the include bits"));
+    }
+    if o.has_radius && o.radius.is_nan() {
+        return Err(Error::invalid("radius", "NaN", "a distance"));
+    }
+    Ok(())
+}
+
+impl Plan {
+    fn new(o: &QueryOptions, s: &Snapshot, g: &Generation) -> Self {
+        let top_k = if o.top_k == 0 { DEFAULT_TOP_K } else { o.top_k } as usize;
+        // No more than there are: bounds the memory of a large top_k on a small index.
+        let top_k = (top_k as u64).min(s.live()) as usize;
+        let n_probes = match o.n_probes {
+            0 => g.curve.probes(top_k.max(1), s.config.target_recall, g.lists()),
+            n => (n as usize).min(g.lists()),
+        };
+        let mult = if o.rerank_mult == 0 { g.quantizer.default_rerank_mult() } else { o.rerank_mult };
+        let candidates = match g.quantizer.needs_rerank() {
+            true => (top_k as u64 * u64::from(mult.max(1))).min(s.live()) as usize,
+            false => top_k,
+        };
+        let least = match o.has_radius && o.radius < f32::INFINITY {
+            true if o.radius < 0.0 && s.config.metric != Metric::InnerProduct => f32::INFINITY,
+            true => s.config.metric.score(o.radius),
+            false => f32::NEG_INFINITY,
+        };
+        Self { top_k, n_probes, candidates, least }
+    }
+}
+
+impl QueryScratch {
+    fn run(&mut self, query: &[f32], number: usize, s: &Snapshot, g: &Generation, plan: &Plan) -> Result<Answer> {
+        self.query.resize(query.len(), 0.0);
+        take_vector(query, &mut self.query, s.config.metric)
+            .map_err(|got| Error::item(number, "query", got, "finite values, not all 0 under cosine"))?;
+        let mut stats = QueryStats::default();
+        if plan.top_k == 0 {
+            return Ok(Answer { rows: Vec::new(), stats });
+        }
+        self.scan(s, g, plan, &mut stats)?;
+        if g.quantizer.needs_rerank() {
+            self.rerank(s, g, plan, &mut stats)?;
+        }
+        stats.bytes_opened = self.scratch.opened;
+        let metric = s.config.metric;
+        let near = self.found.iter().take_while(|(score, _)| *score >= plan.least);
+        Ok(Answer { rows: near.map(|&(score, row)| (metric.distance(score), row)).collect(), stats })
+    }
+
+    /// Leaves the best candidates by code in `found`.
+    fn scan(&mut self, s: &Snapshot, g: &Generation, plan: &Plan, stats: &mut QueryStats) -> Result<()> {
+        let kernels = kernels::best();
+        g.centroids.probe(&self.query, plan.n_probes, &mut self.probe, &mut self.lists);
+        g.quantizer.prepare(&self.query, &mut self.prepared);
+        let top = self.top.get_or_insert_with(|| TopK::new(plan.candidates));
+        top.reset(plan.candidates);
+        stats.lists_probed = self.lists.len() as u32;
+        let dead = &s.tombstones;
+        let block_bytes = g.quantizer.block_bytes();
+        for &list in &self.lists {
+            let centroid = g.centroids.row(list as usize);
+            for (base, run) in &s.runs {
+                for e in run.extents.of_list(list as usize) {
+                    let rows = run.extents.rows(e);
+                    let lanes = rows.len().next_multiple_of(LANES);
+                    if self.scores.len() < lanes {
+                        self.scores.resize(lanes, 0.0);
+                    }
+                    let codes = run.codes(e, &mut self.scratch)?;
+                    let codes = codes.get(..lanes / LANES * block_bytes).ok_or(Error::Corrupt { what: "codes" })?;
+                    let scores = &mut self.scores[..lanes];
+                    g.quantizer.score(kernels, &self.prepared, centroid, codes, scores);
+                    let first = base + rows.start;
+                    if dead.is_empty() {
+                        top.offer(&scores[..rows.len()], first);
+                    } else {
+                        let live = |i| Some(first + i).filter(|&row| !dead.contains(row));
+                        top.offer_with(&scores[..rows.len()], live);
+                    }
+                    stats.vectors_scanned += rows.len() as u64;
+                }
+            }
+            for chunk in s.tail.list(list as usize) {
+                let lanes = chunk.rows.len().next_multiple_of(LANES);
+                if self.scores.len() < lanes {
+                    self.scores.resize(lanes, 0.0);
+                }
+                let scores = &mut self.scores[..lanes];
+                g.quantizer.score(kernels, &self.prepared, centroid, chunk.blocks.bytes(), scores);
+                let live = |i| Some(chunk.rows[i as usize]).filter(|&row| !dead.contains(row));
+                top.offer_with(&scores[..chunk.rows.len()], live);
+                stats.vectors_scanned += chunk.rows.len() as u64;
+            }
+        }
+        top.finish(&mut self.found);
+        Ok(())
+    }
+
+    /// Scores the candidates in `found` by their stored vectors and keeps the best `top_k`.
+    fn rerank(&mut self, s: &Snapshot, g: &Generation, plan: &Plan, stats: &mut QueryStats) -> Result<()> {
+        let kernels = kernels::best();
+        let similarity = g.quantizer.similarity();
+        stats.reranked = self.found.len() as u32;
+        self.vector.resize(self.query.len(), 0.0);
+        // Rows stand in list order: rising rows are rising addresses.
+        self.found.sort_unstable_by_key(|&(_, row)| row);
+        for (score, row) in &mut self.found {
+            let place = s.locate(*row);
+            let vector: &[f32] = match &place {
+                Place::Delta(delta, row) => delta.vector(*row),
+                Place::Run(run, row) => {
+                    run.vector(g, *row, &mut self.scratch, &mut self.vector)?;
+                    &self.vector
+                }
+            };
+            *score = match similarity {
+                Similarity::L2 => -kernels.l2(&self.query, vector),
+                Similarity::Dot => kernels.dot(&self.query, vector),
+            };
+        }
+        self.found.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        self.found.truncate(plan.top_k);
+        Ok(())
+    }
+}

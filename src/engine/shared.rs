@@ -1,0 +1,75 @@
+//! What all indexes of one db share: store, threads, cache, log, and whether the db may still be used.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::cache::Cache;
+use super::options::{DbOptions, LogLevel, LogSink};
+use super::workers::Workers;
+use crate::crypto::Backend;
+use crate::error::{Error, Result};
+use crate::exec::{CancelToken, Exec};
+
+/// The common part of a db and its indexes.
+pub(super) struct Shared {
+    pub(super) backend: Backend,
+    pub(super) exec: Exec,
+    pub(super) cache: Arc<Cache>,
+    pub(super) workers: Workers,
+    /// Bytes a training job may take when its options set no limit; `u64::MAX` = no limit.
+    pub(super) job_memory: u64,
+    log: Option<LogSink>,
+    pid: u32,
+    /// Set when the db closes, for background work that has no token of its own.
+    pub(super) closing: CancelToken,
+    closed: AtomicBool,
+}
+
+impl Shared {
+    /// Opens the store of `url`.
+    pub(super) fn open(url: &str, options: &DbOptions) -> Result<Self> {
+        let limit = |n: u64| if n == 0 { u64::MAX } else { n };
+        // Half of the limit for the cache, half for jobs: ids, deltas and scratch are small beside both.
+        let half = limit(options.memory_limit / 2);
+        Ok(Self {
+            backend: Backend::open(url, options.read_only)?,
+            exec: Exec::new(options.threads),
+            cache: Cache::new(options.cache_mode, limit(options.cache_bytes).min(half)),
+            workers: Workers::default(),
+            job_memory: half,
+            log: options.log.clone(),
+            pid: std::process::id(),
+            closing: CancelToken::new(),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// That the db is open and this is the process that opened it. First step of every call.
+    pub(super) fn enter(&self) -> Result<()> {
+        if std::process::id() != self.pid {
+            return Err(Error::Forked);
+        }
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::Closed { what: "db" });
+        }
+        Ok(())
+    }
+
+    /// Marks the db closed; whether it was open.
+    pub(super) fn close(&self) -> bool {
+        self.closing.cancel();
+        !self.closed.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether this is a forked child, where threads and locks of the parent must be left alone.
+    pub(super) fn is_forked(&self) -> bool {
+        std::process::id() != self.pid
+    }
+
+    /// Sends a record to the log callback, if there is one.
+    pub(super) fn log(&self, level: LogLevel, target: &str, message: &str) {
+        if let Some(sink) = &self.log {
+            sink(level, target, message);
+        }
+    }
+}

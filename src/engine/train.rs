@@ -1,0 +1,374 @@
+//! Training: a new generation made beside the old one and put in its place at the end.
+//!
+//! Steps of a job: merge what is unmerged; pin the runs; draw a seeded sample and, apart from it, some held-out rows;
+//! cluster; fit the quantizer; assign and encode every pinned row into a new run, measuring exact neighbours of the
+//! held-out rows on the way; rewrite what came since under the new generation; publish. Upserts, deletes and queries
+//! go on throughout on the old generation. Nothing is visible before the last step, so a job that fails or is
+//! cancelled leaves only unreferenced objects.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::calibrate::Calibrator;
+use super::curve::RecallCurve;
+use super::generation::Generation;
+use super::index::Index;
+use super::job::TrainingJob;
+use super::merge::{BUDGET, PAGE_ROWS};
+use super::options::{LogLevel, TrainOptions};
+use super::rebuild::{Rebuild, Rebuilt};
+use super::snapshot::Snapshot;
+use super::workers::Lane;
+use crate::crypto::Kind;
+use crate::error::{Error, Result, try_with_capacity};
+use crate::exec::{Phase, Watch};
+use crate::ivf::Centroids;
+use crate::kmeans;
+use crate::quant::Quantizer;
+use crate::rng::{Rng, sample_indices};
+use crate::types::MAX_LISTS;
+
+/// Vectors that training needs for every list.
+const MIN_ROWS_PER_LIST: u64 = 2;
+/// Rows a list keeps in the sample, however little memory there is.
+const LEAST_SAMPLE_PER_LIST: u64 = 16;
+/// Most held-out rows, and their most share of the items as a divisor.
+const HELD_OUT: usize = 512;
+const HELD_OUT_SHARE: u64 = 20;
+/// Rounds of catching up with writers before the last one is done under the writer's lock.
+const CATCH_UP_ROUNDS: usize = 8;
+/// Items that may be coded under the writer's lock.
+const CATCH_UP_ITEMS: u64 = 4096;
+
+/// A job's numbers, checked before it starts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Plan {
+    n_lists: usize,
+    /// Rows to cluster.
+    sample: usize,
+    held_out: usize,
+    page_rows: usize,
+    /// Bytes of vectors held while encoding.
+    budget: u64,
+    max_iters: u32,
+    tolerance: f64,
+    seed: u64,
+}
+
+impl Index {
+    /// Starts a job and returns at once. Refused at once: bad options, too few vectors, too little memory, a job that
+    /// is queued or running.
+    pub fn train(&self, options: &TrainOptions) -> Result<Arc<TrainingJob>> {
+        self.enter()?;
+        self.check_writable()?;
+        let s = self.snapshot.load_full();
+        let mut slot = self.job.lock();
+        if slot.as_ref().is_some_and(|j| !j.is_over()) {
+            return Err(Error::TrainingInProgress);
+        }
+        self.plan(options, &s)?;
+        let job = Arc::new(TrainingJob::new(*options));
+        let me = self.me.upgrade().ok_or(Error::Closed { what: "index" })?;
+        let at_work = Arc::clone(&job);
+        self.shared.workers.submit(Lane::Train, Box::new(move || me.run_job(&at_work)))?;
+        *slot = Some(Arc::clone(&job));
+        Ok(job)
+    }
+
+    /// What follows a write: a merge if one is due, training if the index has outgrown its lists. Whether a job was
+    /// started, and the number of items above which one is.
+    pub(super) fn after_write(&self, live: u64) -> (bool, u64) {
+        self.merge_if_due();
+        let s = self.snapshot.load();
+        let trained = s.generation.as_ref().filter(|g| g.number > 0);
+        let lists = trained.map_or(1, |g| g.lists() as u64);
+        let mut threshold = s.config.retrain_threshold.saturating_mul(lists);
+        if trained.is_some() {
+            // Also when the automatic number of lists would double; it grows with the root of the items.
+            let doubled = (lists * lists).saturating_mul(4) / 16;
+            threshold = threshold.min(doubled.max(s.config.retrain_threshold));
+        }
+        if !s.config.auto_train || live <= threshold {
+            return (false, threshold);
+        }
+        let options = TrainOptions { seed: s.config.seed, ..TrainOptions::default() };
+        drop(s);
+        // Refusals are no news here: a job is at work, or the db is closing.
+        (self.train(&options).is_ok(), threshold)
+    }
+
+    /// A watch for background work without a token of its own.
+    pub(super) fn closing_watch(&self) -> Watch {
+        Watch { cancel: Some(self.shared.closing.clone()), deadline: None }
+    }
+
+    fn plan(&self, o: &TrainOptions, s: &Snapshot) -> Result<Plan> {
+        let n = s.live();
+        if o.n_lists > MAX_LISTS {
+            return Err(Error::invalid("n_lists", o.n_lists, "1 to 1048576, or 0 for automatic"));
+        }
+        if !o.tolerance.is_finite() || o.tolerance < 0.0 {
+            return Err(Error::invalid("tolerance", o.tolerance, "0 or more, 0 for 1e-6"));
+        }
+        let n_lists = match o.n_lists {
+            0 => u64::from(kmeans::auto_lists(n)),
+            lists => u64::from(lists),
+        };
+        if n < MIN_ROWS_PER_LIST * n_lists {
+            return Err(Error::InsufficientVectors { needed: MIN_ROWS_PER_LIST * n_lists, got: n });
+        }
+        let held_out = (n / HELD_OUT_SHARE).min(HELD_OUT as u64).min(n - MIN_ROWS_PER_LIST * n_lists);
+        let most = if o.max_training_vectors == 0 { u64::MAX } else { o.max_training_vectors.max(MIN_ROWS_PER_LIST * n_lists) };
+        let wanted = (n - held_out).min(n_lists * kmeans::ROWS_PER_LIST as u64).min(most);
+        let page_rows = if o.batch_size == 0 { PAGE_ROWS } else { o.batch_size as usize };
+        let limit = match o.max_memory_mb {
+            0 => self.shared.job_memory,
+            mb => mb.saturating_mul(1 << 20).min(self.shared.job_memory),
+        };
+        let dim = s.config.dimension as usize;
+        let fixed = fixed_memory(n, dim, n_lists, held_out, page_rows as u64);
+        let (sample, budget) = fit(limit, fixed, dim, n_lists as usize, wanted)?;
+        Ok(Plan {
+            n_lists: n_lists as usize,
+            sample: sample as usize,
+            held_out: held_out as usize,
+            page_rows,
+            budget,
+            max_iters: if o.max_iters == 0 { 100 } else { o.max_iters },
+            tolerance: if o.tolerance == 0.0 { 1e-6 } else { o.tolerance },
+            seed: if o.seed == 0 { s.config.seed } else { o.seed },
+        })
+    }
+
+    fn run_job(&self, job: &TrainingJob) {
+        let watch = job.watch();
+        let result = watch.check().and_then(|()| {
+            job.begin();
+            self.shared.log(LogLevel::Info, "train", "training begins");
+            // A panic here must not take the worker thread along: other jobs wait for it.
+            catch_unwind(AssertUnwindSafe(|| self.train_now(job, &watch)))
+                .unwrap_or(Err(Error::Internal { what: "training panicked" }))
+        });
+        self.pinned_runs.store(0, Ordering::Release);
+        match &result {
+            Ok(()) => self.shared.log(LogLevel::Info, "train", "training ends: published"),
+            Err(e) => self.shared.log(LogLevel::Warn, "train", &format!("training ends: {e}")),
+        }
+        job.end(result);
+        // Old objects go when no query uses them any more; what is still in use goes with a later commit.
+        if let Err(e) = self.collect_garbage() {
+            self.shared.log(LogLevel::Warn, "train", &format!("old objects stay for now: {e}"));
+        }
+        self.merge_if_due();
+    }
+
+    fn train_now(&self, job: &TrainingJob, watch: &Watch) -> Result<()> {
+        self.enter()?;
+        let pinned = {
+            let _merging = self.merging.lock();
+            if !self.snapshot.load().deltas.is_empty() {
+                let s = self.snapshot.load();
+                let runs = s.runs.len()..s.runs.len();
+                drop(s);
+                self.rewrite(runs, watch)?;
+            }
+            let s = self.snapshot.load_full();
+            self.pinned_runs.store(s.runs.len(), Ordering::Release);
+            s
+        };
+        let plan = self.plan(&job.options, &pinned)?;
+        let (mut generation, mut calibrator) = self.learn(job, watch, &pinned, &plan)?;
+
+        job.progress.enter(Phase::Encoding, u64::from(pinned.runs_end()));
+        let whole = 0..pinned.runs.len();
+        let first = self.recode(job, watch, Arc::clone(&pinned), whole, 0, &generation, &plan, &mut |row, page| {
+            calibrator.observe(row, page, &self.shared.exec)
+        })?;
+        job.progress.enter(Phase::Calibrating, 0);
+        generation.curve = calibrator.curve(&generation.centroids, &first);
+        drop(pinned);
+
+        job.progress.enter(Phase::Publishing, 0);
+        let _merging = self.merging.lock();
+        let mut parts = vec![first];
+        for _ in 0..CATCH_UP_ROUNDS {
+            let now = self.snapshot.load_full();
+            let runs = parts.last().map_or(0, |p| p.runs.end)..now.runs.len();
+            let taken = parts.last().map_or(0, |p| p.deltas);
+            let rows_left: u64 = now.deltas[taken..].iter().map(|(_, d)| u64::from(d.len())).sum();
+            if runs.is_empty() && rows_left <= CATCH_UP_ITEMS {
+                break;
+            }
+            // One part for everything after the pinned runs: it is small, so doing it again is cheap.
+            parts.truncate(1);
+            let runs = parts[0].runs.end..now.runs.len();
+            let deltas = now.deltas.len();
+            let part = self.recode(job, watch, now, runs, deltas, &generation, &plan, &mut |_, _| Ok(()))?;
+            parts.push(part);
+        }
+        let bytes = generation.write();
+        let sealed = self.vault.seal(Kind::Directory, super::blob::frame_for(bytes.len()), &bytes)?;
+        watch.check()?;
+        self.publish(&parts, Some((Arc::new(generation), sealed)))
+    }
+
+    /// Samples, clusters, fits the quantizer.
+    fn learn(&self, job: &TrainingJob, watch: &Watch, s: &Arc<Snapshot>, plan: &Plan) -> Result<(Generation, Calibrator)> {
+        let dim = s.config.dimension as usize;
+        let similarity = s.config.metric.similarity();
+        job.progress.enter(Phase::Sampling, u64::from(s.runs_end()));
+        let (sample, held_out) = self.draw(job, watch, s, plan)?;
+        let params = kmeans::Params { k: plan.n_lists, max_iters: plan.max_iters, tolerance: plan.tolerance, seed: plan.seed };
+        let found = kmeans::cluster(&sample, dim, &params, &self.shared.exec, watch, &job.progress)?;
+        let (rows, assignment) = shuffle(&found.centroids, found.assignment, dim, plan.seed);
+        job.progress.enter(Phase::Quantizer, 0);
+        let centroids = Centroids::new(dim, rows)?;
+        let quantizer = Quantizer::train(self.quantizer(), similarity, dim, &sample, &assignment, &centroids)?;
+        watch.check()?;
+        let number = s.generation.as_ref().map_or(0, |g| g.number) + 1;
+        let generation = Generation { number, centroids, quantizer, curve: RecallCurve::default() };
+        Ok((generation, Calibrator::new(similarity, dim, held_out)))
+    }
+
+    /// The sample's vectors, and the held-out rows with theirs.
+    #[allow(clippy::type_complexity, reason = "two columns of one sample")]
+    fn draw(&self, job: &TrainingJob, watch: &Watch, s: &Arc<Snapshot>, plan: &Plan) -> Result<(Vec<f32>, Vec<(u32, Vec<f32>)>)> {
+        let dim = s.config.dimension as usize;
+        let live: u64 = u64::from(s.runs_end()) - s.tombstones.iter().take_while(|&r| r < s.runs_end()).count() as u64;
+        let total = (plan.sample + plan.held_out).min(live as usize);
+        let chosen = sample_indices(live as usize, total, plan.seed);
+        let apart = sample_indices(total, plan.held_out.min(total), plan.seed ^ 1);
+        let mut sample = try_with_capacity((total - apart.len()) * dim, "training sample")?;
+        let mut held_out = Vec::with_capacity(apart.len());
+        let rebuild = Rebuild {
+            index: self,
+            pinned: Arc::clone(s),
+            runs: 0..s.runs.len(),
+            deltas: 0,
+            // Not used for reading; any generation will do.
+            to: s.generation.as_deref().ok_or(Error::Internal { what: "no generation" })?,
+            page_rows: plan.page_rows,
+            budget: plan.budget,
+            watch,
+            progress: &job.progress,
+        };
+        let (mut ordinal, mut next, mut next_apart) = (0u32, 0usize, 0usize);
+        rebuild.for_each_page(&mut |first, vectors| {
+            job.progress.advance((vectors.len() / dim) as u64);
+            for (row, v) in (first..).zip(vectors.chunks_exact(dim)) {
+                if s.tombstones.contains(row) {
+                    continue;
+                }
+                if chosen.get(next) == Some(&ordinal) {
+                    if apart.get(next_apart).is_some_and(|&a| a as usize == next) {
+                        held_out.push((row, v.to_vec()));
+                        next_apart += 1;
+                    } else {
+                        sample.extend_from_slice(v);
+                    }
+                    next += 1;
+                }
+                ordinal += 1;
+            }
+            Ok(())
+        })?;
+        Ok((sample, held_out))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of one rebuild")]
+    fn recode(
+        &self,
+        job: &TrainingJob,
+        watch: &Watch,
+        pinned: Arc<Snapshot>,
+        runs: std::ops::Range<usize>,
+        deltas: usize,
+        to: &Generation,
+        plan: &Plan,
+        observe: super::rebuild::Observer<'_>,
+    ) -> Result<Rebuilt> {
+        let (page_rows, budget, progress) = (plan.page_rows, plan.budget, &job.progress);
+        Rebuild { index: self, pinned, runs, deltas, to, page_rows, budget, watch, progress }.run(observe)
+    }
+}
+
+/// Lists in random order: neighbours in space must not be neighbours in the store.
+fn shuffle(centroids: &[f32], mut assignment: Vec<u32>, dim: usize, seed: u64) -> (Vec<f32>, Vec<u32>) {
+    let n = centroids.len() / dim;
+    let mut rng = Rng::stream(seed, 2);
+    let mut order: Vec<u32> = (0..n as u32).collect();
+    for i in (1..n).rev() {
+        order.swap(i, rng.below(i + 1));
+    }
+    let mut place = vec![0u32; n];
+    let mut rows = Vec::with_capacity(centroids.len());
+    for (new, &old) in order.iter().enumerate() {
+        place[old as usize] = new as u32;
+        rows.extend_from_slice(&centroids[old as usize * dim..(old as usize + 1) * dim]);
+    }
+    assignment.iter_mut().for_each(|list| *list = place[*list as usize]);
+    (rows, assignment)
+}
+
+/// Bytes a job needs beside the sample and the vectors held while encoding: row and list tables, pages, ids in their new
+/// order, what calibration keeps.
+fn fixed_memory(n: u64, dim: usize, n_lists: u64, held_out: u64, page_rows: u64) -> u64 {
+    let dim = dim as u64;
+    let tables = n * (4 + 4 + 4 + 16);
+    let pages = page_rows * dim * 4 * 2;
+    let centroids = n_lists * dim * 4 * 4;
+    let calibration = held_out * (dim * 4 + 12 * 1024);
+    tables + pages + centroids + calibration + (32 << 20)
+}
+
+/// The sample and the encoding budget that a memory limit leaves room for.
+fn fit(limit: u64, fixed: u64, dim: usize, n_lists: usize, wanted: u64) -> Result<(u64, u64)> {
+    let row = dim as u64 * 4;
+    let needs = |sample: u64| fixed + sample * row + kmeans::memory_estimate(sample as usize, dim, n_lists);
+    let least = wanted.min(n_lists as u64 * LEAST_SAMPLE_PER_LIST).max(wanted.min(MIN_ROWS_PER_LIST * n_lists as u64));
+    if needs(least) > limit {
+        return Err(Error::NoMemory { what: "training", needed: needs(least), got: limit });
+    }
+    let (mut low, mut high) = (least, wanted);
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        if needs(middle) <= limit {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    // Encoding comes after clustering, which has given its memory back.
+    Ok((low, (limit - fixed).min(BUDGET)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_memory_limit_shrinks_the_sample_and_is_kept() {
+        let fixed = fixed_memory(1_000_000, 100, 4000, 512, 2048);
+        let all = fit(u64::MAX, fixed, 100, 4000, 1_000_000).unwrap();
+        assert_eq!(all, (1_000_000, BUDGET));
+        let limit = fixed + (200 << 20);
+        let (sample, budget) = fit(limit, fixed, 100, 4000, 1_000_000).unwrap();
+        assert!(sample < 1_000_000 && sample >= 64_000, "{sample}");
+        assert!(fixed + sample * 400 + kmeans::memory_estimate(sample as usize, 100, 4000) <= limit);
+        assert!(budget <= 200 << 20);
+        let e = fit(64 << 20, fixed, 100, 4000, 1_000_000).unwrap_err();
+        let (needed, got) = e.needed_got().unwrap();
+        assert!(needed > got && got == 64 << 20);
+    }
+
+    #[test]
+    fn shuffling_keeps_rows_with_their_centroids() {
+        let centroids: Vec<f32> = (0..20).map(|i| i as f32).collect();
+        let (rows, assignment) = shuffle(&centroids, vec![3, 0, 9], 2, 7);
+        for (list, old) in assignment.iter().zip([3, 0, 9]) {
+            assert_eq!(rows[*list as usize * 2], (old * 2) as f32);
+        }
+        assert_ne!(rows, centroids);
+    }
+}

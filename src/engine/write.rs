@@ -1,0 +1,227 @@
+//! Upserts and deletes: concurrent calls grouped into one durable commit.
+//!
+//! Every call puts its checked request into the queue and then takes the writer's lock. Whoever gets the lock commits
+//! everything queued so far as one delta; the others find their request done when they get it. So while one commit
+//! waits for the disk the next group gathers, and a lone writer pays for no hand-over.
+//!
+//! A commit is durable before it is visible: the delta and the new head go to the store in one transaction, then ids,
+//! tombstones and snapshot change together under the id map's lock. Everything that can fail comes before the
+//! transaction.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use zeroize::Zeroizing;
+
+use super::delta::Writes;
+use super::generation::Generation;
+use super::ids::{IdColumn, IdMap};
+use super::index::{Index, WriterState};
+use super::intake::{Intake, check_dimension};
+use super::load;
+use super::payload::Entry;
+use super::snapshot::Snapshot;
+use crate::buffer::Buffer;
+use crate::error::{Error, Result, try_with_capacity};
+use crate::types::Similarity;
+
+/// What one call wants written.
+pub(super) enum Op {
+    Upsert(Intake),
+    Delete(IdColumn),
+}
+
+/// What a committed call learns.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) inserted: u64,
+    pub(super) updated: u64,
+    pub(super) superseded: u64,
+    pub(super) deleted: u64,
+    /// Live items after the commit.
+    pub(super) live: u64,
+}
+
+/// A queued call.
+pub(super) struct Request {
+    op: Op,
+    done: Mutex<Option<Result<Outcome>>>,
+}
+
+/// The last word of a group on an id.
+enum Last {
+    /// Position in the order of items.
+    Item(usize),
+    Deleted,
+}
+
+impl Index {
+    /// Commits `op`, together with whatever other calls want written at the same time.
+    pub(super) fn write(&self, op: Op) -> Result<Outcome> {
+        let request = Arc::new(Request { op, done: Mutex::new(None) });
+        self.queue.lock().push(Arc::clone(&request));
+        let mut writer = self.writer.lock();
+        if let Some(done) = request.done.lock().take() {
+            return done;
+        }
+        let group = std::mem::take(&mut *self.queue.lock());
+        let result = self.commit_group(&mut writer, &group);
+        drop(writer);
+        if let Err(e) = result {
+            group.iter().for_each(|r| {
+                r.done.lock().get_or_insert_with(|| Err(e.clone()));
+            });
+        }
+        request.done.lock().take().unwrap_or(Err(Error::Internal { what: "a request was not answered" }))
+    }
+
+    fn commit_group(&self, writer: &mut WriterState, group: &[Arc<Request>]) -> Result<()> {
+        self.enter()?;
+        self.check_writable()?;
+        let current = self.snapshot.load_full();
+        let dimension = settle_dimension(&current, group);
+        let (merged, outcomes) = merge(&current, &self.ids.read(), group);
+        if merged.order.is_empty() && merged.deleted.len() == 0 {
+            answer(group, &outcomes, current.live());
+            return Ok(());
+        }
+        let writes = merged.gather(group, dimension, current.config.id_kind)?;
+        let mut next = (*current).clone();
+        let mut manifest = writer.manifest.clone();
+        if next.generation.is_none() && dimension > 0 {
+            next.config.dimension = dimension as u32;
+            manifest.config.dimension = dimension as u32;
+            let similarity: Similarity = next.config.metric.similarity();
+            next.generation = Some(Arc::new(Generation::untrained(similarity, dimension)?));
+        }
+        if let Some(g) = &next.generation {
+            next.tail = current.tail.append(g, &self.shared.exec, current.end, writes.vectors.f32s())?;
+        }
+        let (sealed, delta, deleted) = writes.seal(&self.vault, &self.shared.cache)?;
+        self.ids.write().reserve(delta.ids.len())?;
+        manifest.deltas.push(delta.object.clone());
+        load::push(&mut next, delta)?;
+        next.seq = self.commit(writer, manifest, &[sealed])?;
+        let live = {
+            let mut ids = self.ids.write();
+            load::apply(&mut next, &mut ids, &deleted);
+            let live = next.live();
+            self.snapshot.store(Arc::new(next));
+            live
+        };
+        answer(group, &outcomes, live);
+        Ok(())
+    }
+}
+
+fn answer(group: &[Arc<Request>], outcomes: &[Outcome], live: u64) {
+    for (request, outcome) in group.iter().zip(outcomes) {
+        request.done.lock().get_or_insert(Ok(Outcome { live, ..*outcome }));
+    }
+}
+
+/// The dimension of the index, or of the first upsert of the group when none is known; upserts of another dimension
+/// are refused here (their intake could not know). 0 when there is still none.
+fn settle_dimension(current: &Snapshot, group: &[Arc<Request>]) -> usize {
+    let mut dimension = current.config.dimension;
+    for request in group {
+        if let Op::Upsert(intake) = &request.op {
+            match check_dimension(intake.dimension as u32, dimension) {
+                Ok(d) => dimension = d as u32,
+                Err(e) => *request.done.lock() = Some(Err(e)),
+            }
+        }
+    }
+    dimension as usize
+}
+
+/// A group reduced to its effect.
+struct Merged {
+    /// Items that stay, as (request, item).
+    order: Vec<(u32, u32)>,
+    /// Ids that the index holds and the group deletes (even if it adds them again).
+    deleted: IdColumn,
+}
+
+/// Plays the group's requests in order against the ids that the index holds.
+fn merge(current: &Snapshot, ids: &IdMap, group: &[Arc<Request>]) -> (Merged, Vec<Outcome>) {
+    let held = |id: &[u8]| ids.find(id, |row| current.id(row)).is_some();
+    let mut last: HashMap<&[u8], Last> = HashMap::new();
+    let mut order: Vec<Option<(u32, u32)>> = Vec::new();
+    let mut deleted = IdColumn::empty(current.config.id_kind);
+    let mut outcomes = vec![Outcome::default(); group.len()];
+    for (r, request) in group.iter().enumerate() {
+        if request.done.lock().is_some() {
+            continue;
+        }
+        let out = &mut outcomes[r];
+        match &request.op {
+            Op::Upsert(intake) => {
+                for i in 0..intake.ids.len() {
+                    let id = intake.ids.get(i);
+                    match last.insert(id, Last::Item(order.len())) {
+                        Some(Last::Item(before)) => match order[before].take() {
+                            Some((same, _)) if same as usize == r => out.superseded += 1,
+                            _ => out.updated += 1,
+                        },
+                        Some(Last::Deleted) => out.inserted += 1,
+                        None if held(id) => out.updated += 1,
+                        None => out.inserted += 1,
+                    }
+                    order.push(Some((r as u32, i as u32)));
+                }
+            }
+            Op::Delete(column) => {
+                for i in 0..column.len() {
+                    let id = column.get(i);
+                    match last.get(id) {
+                        Some(Last::Deleted) => continue,
+                        Some(Last::Item(before)) => order[*before] = None,
+                        None if held(id) => {}
+                        None => continue,
+                    }
+                    // Replacing marks the old row by itself; only an id that ends absent, or did before, is listed.
+                    if held(id) {
+                        deleted.push(id);
+                    }
+                    out.deleted += 1;
+                    last.insert(id, Last::Deleted);
+                }
+            }
+        }
+    }
+    (Merged { order: order.into_iter().flatten().collect(), deleted }, outcomes)
+}
+
+impl Merged {
+    /// The columns of the delta.
+    fn gather(self, group: &[Arc<Request>], dimension: usize, kind: crate::types::IdKind) -> Result<Writes> {
+        let batch = |r: u32| match &group[r as usize].op {
+            Op::Upsert(intake) => Some(intake),
+            Op::Delete(_) => None,
+        };
+        let items = || self.order.iter().filter_map(|&(r, i)| Some((batch(r)?, i as usize)));
+        let count = self.order.len();
+        let mut ids = IdColumn::with_capacity(kind, count)?;
+        let mut vectors = Buffer::zeroed(count * dimension * 4, "delta")?;
+        let has_payload = items().any(|(b, _)| !b.entries.is_empty());
+        let (mut entries, mut data) = (Vec::new(), Zeroizing::new(Vec::new()));
+        if has_payload {
+            let size: usize = items().filter_map(|(b, i)| b.entries.get(i)).map(Entry::len).sum();
+            entries = try_with_capacity(count, "delta")?;
+            data = Zeroizing::new(try_with_capacity(size, "delta")?);
+        }
+        for ((b, i), vector) in items().zip(vectors.f32s_mut().chunks_exact_mut(dimension.max(1))) {
+            ids.push(b.ids.get(i));
+            vector.copy_from_slice(&b.vectors.f32s()[i * dimension..(i + 1) * dimension]);
+            if has_payload {
+                let entry = b.entries.get(i).copied().unwrap_or_default();
+                let from = entry.at as usize;
+                entries.push(Entry { at: data.len() as u64, ..entry });
+                data.extend_from_slice(&b.data[from..from + entry.len()]);
+            }
+        }
+        Ok(Writes { dimension, ids, deleted: self.deleted, vectors, entries, data })
+    }
+}

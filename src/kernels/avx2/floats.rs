@@ -1,0 +1,222 @@
+//! Float32 kernels with AVX2 and FMA: pairs, rows, flat blocks and the candidate filter.
+//!
+//! Every sum runs in several registers at once, because one FMA takes 4 cycles and two start each cycle.
+
+use std::arch::x86_64::*;
+
+use crate::kernels::LANES;
+use crate::types::Similarity;
+
+/// Floats in a register.
+const WIDTH: usize = 8;
+
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    pair::<false>(a, b)
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn l2(a: &[f32], b: &[f32]) -> f32 {
+    pair::<true>(a, b)
+}
+
+/// Adds the products (or squared differences) of 8 values to `sum`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn step<const L2: bool>(sum: __m256, x: __m256, y: __m256) -> __m256 {
+    if L2 {
+        let d = _mm256_sub_ps(x, y);
+        _mm256_fmadd_ps(d, d, sum)
+    } else {
+        _mm256_fmadd_ps(x, y, sum)
+    }
+}
+
+/// A mask of the first `left` (at most 8) lanes.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn first_lanes(left: usize) -> __m256i {
+    _mm256_cmpgt_epi32(_mm256_set1_epi32(left.min(WIDTH) as i32), _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0))
+}
+
+/// The sums of four registers, in order.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn four_sums(s: [__m256; 4]) -> __m128 {
+    let pairs = _mm256_hadd_ps(_mm256_hadd_ps(s[0], s[1]), _mm256_hadd_ps(s[2], s[3]));
+    _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps::<1>(pairs))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn pair<const L2: bool>(a: &[f32], b: &[f32]) -> f32 {
+    let n = a.len().min(b.len());
+    let (a, b) = (a.as_ptr(), b.as_ptr());
+    let mut sums = [_mm256_setzero_ps(); 4];
+    let mut j = 0;
+    while j + 4 * WIDTH <= n {
+        for (c, sum) in sums.iter_mut().enumerate() {
+            let at = j + c * WIDTH;
+            // SAFETY: `at + 8 <= n`, the length of both slices.
+            let (x, y) = unsafe { (_mm256_loadu_ps(a.add(at)), _mm256_loadu_ps(b.add(at))) };
+            *sum = step::<L2>(*sum, x, y);
+        }
+        j += 4 * WIDTH;
+    }
+    for sum in &mut sums {
+        if j >= n {
+            break;
+        }
+        let mask = first_lanes(n - j);
+        // SAFETY: the mask keeps the loads inside the `n - j` values left; masked lanes are not touched.
+        let (x, y) = unsafe { (_mm256_maskload_ps(a.add(j), mask), _mm256_maskload_ps(b.add(j), mask)) };
+        *sum = step::<L2>(*sum, x, y);
+        j += WIDTH;
+    }
+    let four = four_sums(sums);
+    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn rows(similarity: Similarity, query: &[f32], rows: &[f32], out: &mut [f32]) {
+    match similarity {
+        Similarity::L2 => rows_by::<true>(query, rows, out),
+        Similarity::Dot => rows_by::<false>(query, rows, out),
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn rows_by<const L2: bool>(query: &[f32], rows: &[f32], out: &mut [f32]) {
+    let dim = query.len();
+    let (four, rest) = out.as_chunks_mut::<4>();
+    for (i, out) in four.iter_mut().enumerate() {
+        let sums = four_rows::<L2>(query, &rows[i * 4 * dim..][..4 * dim]);
+        let scores = if L2 { _mm_sub_ps(_mm_setzero_ps(), sums) } else { sums };
+        // SAFETY: `out` is four floats.
+        unsafe { _mm_storeu_ps(out.as_mut_ptr(), scores) };
+    }
+    let done = four.len() * 4;
+    for (i, out) in rest.iter_mut().enumerate() {
+        let sum = pair::<L2>(query, &rows[(done + i) * dim..][..dim]);
+        *out = if L2 { -sum } else { sum };
+    }
+}
+
+/// Sums of four rows that follow each other; `rows` holds `4 * query.len()` values. The next four are prefetched.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn four_rows<const L2: bool>(query: &[f32], rows: &[f32]) -> __m128 {
+    let dim = query.len();
+    assert_eq!(rows.len(), 4 * dim);
+    let (query, rows) = (query.as_ptr(), rows.as_ptr());
+    let mut sums = [[_mm256_setzero_ps(); 4]; 2];
+    let mut j = 0;
+    while j + 2 * WIDTH <= dim {
+        for (c, sums) in sums.iter_mut().enumerate() {
+            let at = j + c * WIDTH;
+            // SAFETY: `at + 8 <= dim`, so the query and each of the four rows have 8 values there.
+            let q = unsafe { _mm256_loadu_ps(query.add(at)) };
+            for (r, sum) in sums.iter_mut().enumerate() {
+                if c == 0 {
+                    _mm_prefetch::<_MM_HINT_T0>(rows.wrapping_add((4 + r) * dim + at).cast());
+                }
+                // SAFETY: as above.
+                *sum = step::<L2>(*sum, unsafe { _mm256_loadu_ps(rows.add(r * dim + at)) }, q);
+            }
+        }
+        j += 2 * WIDTH;
+    }
+    for sums in &mut sums {
+        if j >= dim {
+            break;
+        }
+        let mask = first_lanes(dim - j);
+        // SAFETY: the mask keeps every load inside the `dim - j` values left of the query and of each row.
+        let q = unsafe { _mm256_maskload_ps(query.add(j), mask) };
+        for (r, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: as above.
+            *sum = step::<L2>(*sum, unsafe { _mm256_maskload_ps(rows.add(r * dim + j), mask) }, q);
+        }
+        j += WIDTH;
+    }
+    for r in 0..4 {
+        sums[0][r] = _mm256_add_ps(sums[0][r], sums[1][r]);
+    }
+    four_sums(sums[0])
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn flat_blocks(similarity: Similarity, query: &[f32], blocks: &[f32], out: &mut [f32]) {
+    match similarity {
+        Similarity::L2 => flat_by::<true>(query, blocks, out),
+        Similarity::Dot => flat_by::<false>(query, blocks, out),
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn flat_by<const L2: bool>(query: &[f32], blocks: &[f32], out: &mut [f32]) {
+    let size = query.len() * LANES;
+    let (four, rest) = out.as_chunks_mut::<{ 4 * LANES }>();
+    for (i, out) in four.iter_mut().enumerate() {
+        some_blocks::<4, L2>(query, &blocks[i * 4 * size..][..4 * size], out);
+    }
+    let done = four.len() * 4;
+    for (i, out) in rest.chunks_exact_mut(LANES).enumerate() {
+        some_blocks::<1, L2>(query, &blocks[(done + i) * size..][..size], out);
+    }
+}
+
+/// Scores of `B` blocks at once: each query value is spread over a register once for all of them.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn some_blocks<const B: usize, const L2: bool>(query: &[f32], blocks: &[f32], out: &mut [f32]) {
+    let size = query.len() * LANES;
+    assert!(blocks.len() == B * size && out.len() == B * LANES);
+    let blocks = blocks.as_ptr();
+    let mut sums = [[_mm256_setzero_ps(); 2]; B];
+    for (j, &value) in query.iter().enumerate() {
+        let q = _mm256_set1_ps(value);
+        for (b, sums) in sums.iter_mut().enumerate() {
+            for (half, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: the 16 values of dimension `j < dim` lie in block `b` of `B`.
+                let x = unsafe { _mm256_loadu_ps(blocks.add(b * size + j * LANES + half * WIDTH)) };
+                *sum = step::<L2>(*sum, x, q);
+            }
+        }
+    }
+    for (&sum, out) in sums.as_flattened().iter().zip(out.chunks_exact_mut(WIDTH)) {
+        let score = if L2 { _mm256_sub_ps(_mm256_setzero_ps(), sum) } else { sum };
+        // SAFETY: `out` is 8 floats.
+        unsafe { _mm256_storeu_ps(out.as_mut_ptr(), score) };
+    }
+}
+
+/// Candidates are few, so whole registers are tested and the bits of the rare hits walked.
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn above(
+    scores: &[f32],
+    threshold: f32,
+    first: u32,
+    out_scores: &mut [f32],
+    out_index: &mut [u32],
+) -> usize {
+    let least = _mm256_set1_ps(threshold);
+    let mut count = 0;
+    for (i, scores) in scores.chunks(WIDTH).enumerate() {
+        // SAFETY: the mask keeps the load inside the chunk.
+        let values = unsafe { _mm256_maskload_ps(scores.as_ptr(), first_lanes(scores.len())) };
+        let over = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(values, least)) as u32;
+        let mut over = over & ((1 << scores.len()) - 1);
+        while over != 0 {
+            let lane = over.trailing_zeros() as usize;
+            out_scores[count] = scores[lane];
+            out_index[count] = first.wrapping_add((i * WIDTH + lane) as u32);
+            count += 1;
+            over &= over - 1;
+        }
+    }
+    count
+}

@@ -1,0 +1,25 @@
+//! The AVX2 + FMA level: 8 lanes a register, a block of 16 vectors is two of them.
+//!
+//! Bytes are multiplied as 16-bit halves (`vpmaddwd`): `vpmaddubsw` would saturate. Functions here are `unsafe` to
+//! call from outside only because their instructions must exist; [`super::level`] sees to that.
+
+mod assign;
+mod bytes;
+mod floats;
+
+use super::{Kernels, Level, Table};
+
+pub(super) static KERNELS: Kernels = Kernels {
+    level: Level::Avx2,
+    table: Table {
+        dot: floats::dot,
+        l2: floats::l2,
+        rows: floats::rows,
+        flat_blocks: floats::flat_blocks,
+        u8_blocks: bytes::u8_blocks,
+        sq8_blocks: bytes::sq8_blocks,
+        above: floats::above,
+        assign: assign::assign,
+        assign2: assign::assign2,
+    },
+};

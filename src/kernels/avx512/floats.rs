@@ -1,0 +1,222 @@
+//! Float32 kernels with AVX-512: pairs, rows, flat blocks and the candidate filter.
+//!
+//! Every sum runs in several registers at once, because one FMA takes 4 cycles and two start each cycle.
+
+use std::arch::x86_64::*;
+
+use crate::kernels::LANES;
+use crate::types::Similarity;
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    pair::<false>(a, b)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+pub(super) fn l2(a: &[f32], b: &[f32]) -> f32 {
+    pair::<true>(a, b)
+}
+
+/// Adds the products (or squared differences) of 16 values to `sum`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn step<const L2: bool>(sum: __m512, x: __m512, y: __m512) -> __m512 {
+    if L2 {
+        let d = _mm512_sub_ps(x, y);
+        _mm512_fmadd_ps(d, d, sum)
+    } else {
+        _mm512_fmadd_ps(x, y, sum)
+    }
+}
+
+/// The lanes of a register that hold the last `left` (fewer than 16) values.
+#[inline]
+fn tail(left: usize) -> u16 {
+    (1u16 << left) - 1
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn pair<const L2: bool>(a: &[f32], b: &[f32]) -> f32 {
+    let n = a.len().min(b.len());
+    let (a, b) = (a.as_ptr(), b.as_ptr());
+    let mut sums = [_mm512_setzero_ps(); 4];
+    let mut j = 0;
+    while j + 4 * LANES <= n {
+        for (c, sum) in sums.iter_mut().enumerate() {
+            let at = j + c * LANES;
+            // SAFETY: `at + 16 <= n`, the length of both slices.
+            let (x, y) = unsafe { (_mm512_loadu_ps(a.add(at)), _mm512_loadu_ps(b.add(at))) };
+            *sum = step::<L2>(*sum, x, y);
+        }
+        j += 4 * LANES;
+    }
+    for sum in &mut sums {
+        if j >= n {
+            break;
+        }
+        let mask = if n - j >= LANES { u16::MAX } else { tail(n - j) };
+        // SAFETY: the mask keeps the loads inside the `n - j` values left; masked lanes are not touched.
+        let (x, y) = unsafe { (_mm512_maskz_loadu_ps(mask, a.add(j)), _mm512_maskz_loadu_ps(mask, b.add(j))) };
+        *sum = step::<L2>(*sum, x, y);
+        j += LANES;
+    }
+    let [s0, s1, s2, s3] = sums;
+    _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s0, s1), _mm512_add_ps(s2, s3)))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+pub(super) fn rows(similarity: Similarity, query: &[f32], rows: &[f32], out: &mut [f32]) {
+    match similarity {
+        Similarity::L2 => rows_by::<true>(query, rows, out),
+        Similarity::Dot => rows_by::<false>(query, rows, out),
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn rows_by<const L2: bool>(query: &[f32], rows: &[f32], out: &mut [f32]) {
+    let dim = query.len();
+    let (four, rest) = out.as_chunks_mut::<4>();
+    for (i, out) in four.iter_mut().enumerate() {
+        let sums = four_rows::<L2>(query, &rows[i * 4 * dim..][..4 * dim]);
+        let scores = if L2 { _mm_sub_ps(_mm_setzero_ps(), sums) } else { sums };
+        // SAFETY: `out` is four floats.
+        unsafe { _mm_storeu_ps(out.as_mut_ptr(), scores) };
+    }
+    let done = four.len() * 4;
+    for (i, out) in rest.iter_mut().enumerate() {
+        let sum = pair::<L2>(query, &rows[(done + i) * dim..][..dim]);
+        *out = if L2 { -sum } else { sum };
+    }
+}
+
+/// Sums of four rows that follow each other; `rows` holds `4 * query.len()` values. The next four are prefetched.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn four_rows<const L2: bool>(query: &[f32], rows: &[f32]) -> __m128 {
+    let dim = query.len();
+    assert_eq!(rows.len(), 4 * dim);
+    let (query, rows) = (query.as_ptr(), rows.as_ptr());
+    let mut sums = [[_mm512_setzero_ps(); 4]; 2];
+    let mut j = 0;
+    while j + 2 * LANES <= dim {
+        for (c, sums) in sums.iter_mut().enumerate() {
+            let at = j + c * LANES;
+            // SAFETY: `at + 16 <= dim`, so the query and each of the four rows have 16 values there.
+            let q = unsafe { _mm512_loadu_ps(query.add(at)) };
+            for (r, sum) in sums.iter_mut().enumerate() {
+                _mm_prefetch::<_MM_HINT_T0>(rows.wrapping_add((4 + r) * dim + at).cast());
+                // SAFETY: as above.
+                *sum = step::<L2>(*sum, unsafe { _mm512_loadu_ps(rows.add(r * dim + at)) }, q);
+            }
+        }
+        j += 2 * LANES;
+    }
+    for sums in &mut sums {
+        if j >= dim {
+            break;
+        }
+        let mask = if dim - j >= LANES { u16::MAX } else { tail(dim - j) };
+        // SAFETY: the mask keeps every load inside the `dim - j` values left of the query and of each row.
+        let q = unsafe { _mm512_maskz_loadu_ps(mask, query.add(j)) };
+        for (r, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: as above.
+            *sum = step::<L2>(*sum, unsafe { _mm512_maskz_loadu_ps(mask, rows.add(r * dim + j)) }, q);
+        }
+        j += LANES;
+    }
+    let mut halves = [_mm256_setzero_ps(); 4];
+    for r in 0..4 {
+        let sum = _mm512_add_ps(sums[0][r], sums[1][r]);
+        halves[r] = _mm256_add_ps(_mm512_castps512_ps256(sum), _mm512_extractf32x8_ps::<1>(sum));
+    }
+    let pairs = _mm256_hadd_ps(_mm256_hadd_ps(halves[0], halves[1]), _mm256_hadd_ps(halves[2], halves[3]));
+    _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps::<1>(pairs))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+pub(super) fn flat_blocks(similarity: Similarity, query: &[f32], blocks: &[f32], out: &mut [f32]) {
+    match similarity {
+        Similarity::L2 => flat_by::<true>(query, blocks, out),
+        Similarity::Dot => flat_by::<false>(query, blocks, out),
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn flat_by<const L2: bool>(query: &[f32], blocks: &[f32], out: &mut [f32]) {
+    let size = query.len() * LANES;
+    let (four, rest) = out.as_chunks_mut::<{ 4 * LANES }>();
+    for (i, out) in four.iter_mut().enumerate() {
+        some_blocks::<4, L2>(query, &blocks[i * 4 * size..][..4 * size], out);
+    }
+    let done = four.len() * 4;
+    for (i, out) in rest.chunks_exact_mut(LANES).enumerate() {
+        some_blocks::<1, L2>(query, &blocks[(done + i) * size..][..size], out);
+    }
+}
+
+/// Scores of `B` blocks at once: each query value is spread over a register once for all of them.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn some_blocks<const B: usize, const L2: bool>(query: &[f32], blocks: &[f32], out: &mut [f32]) {
+    let size = query.len() * LANES;
+    assert!(blocks.len() == B * size && out.len() == B * LANES);
+    let blocks = blocks.as_ptr();
+    let (pairs, last) = query.as_chunks::<2>();
+    let mut sums = [[_mm512_setzero_ps(); B]; 2];
+    for (j, pair) in pairs.iter().enumerate() {
+        for c in 0..2 {
+            let q = _mm512_set1_ps(pair[c]);
+            for b in 0..B {
+                // SAFETY: dimension `2 j + c` is less than `dim`, so its 16 values lie in block `b` of `B`.
+                let x = unsafe { _mm512_loadu_ps(blocks.add(b * size + (2 * j + c) * LANES)) };
+                sums[c][b] = step::<L2>(sums[c][b], x, q);
+            }
+        }
+    }
+    for (b, out) in out.chunks_exact_mut(LANES).enumerate() {
+        if let &[value] = last {
+            // SAFETY: the last dimension of block `b`.
+            let x = unsafe { _mm512_loadu_ps(blocks.add((b + 1) * size - LANES)) };
+            sums[0][b] = step::<L2>(sums[0][b], x, _mm512_set1_ps(value));
+        }
+        let sum = _mm512_add_ps(sums[0][b], sums[1][b]);
+        let score = if L2 { _mm512_sub_ps(_mm512_setzero_ps(), sum) } else { sum };
+        // SAFETY: `out` is 16 floats.
+        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), score) };
+    }
+}
+
+/// `vcompressps` in the register and one full store: the form that writes memory itself is microcode on AMD.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+pub(super) fn above(
+    scores: &[f32],
+    threshold: f32,
+    first: u32,
+    out_scores: &mut [f32],
+    out_index: &mut [u32],
+) -> usize {
+    assert!(out_scores.len().min(out_index.len()) >= scores.len() + LANES);
+    let least = _mm512_set1_ps(threshold);
+    let lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    let mut count = 0;
+    for (i, scores) in scores.chunks(LANES).enumerate() {
+        let mask = if scores.len() == LANES { u16::MAX } else { tail(scores.len()) };
+        // SAFETY: the mask keeps the load inside the chunk.
+        let values = unsafe { _mm512_maskz_loadu_ps(mask, scores.as_ptr()) };
+        let over = _mm512_mask_cmp_ps_mask::<_CMP_GT_OQ>(mask, values, least);
+        if over == 0 {
+            continue;
+        }
+        let index = _mm512_add_epi32(lanes, _mm512_set1_epi32(first.wrapping_add((i * LANES) as u32) as i32));
+        // SAFETY: `count` is at most the scores seen before, and both outputs have 16 places more than `scores`.
+        unsafe {
+            _mm512_storeu_ps(out_scores.as_mut_ptr().add(count), _mm512_maskz_compress_ps(over, values));
+            _mm512_storeu_si512(out_index.as_mut_ptr().add(count).cast(), _mm512_maskz_compress_epi32(over, index));
+        }
+        count += over.count_ones() as usize;
+    }
+    count
+}

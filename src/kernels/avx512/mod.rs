@@ -1,0 +1,25 @@
+//! The AVX-512 level (F, BW, VL, DQ, VNNI): 16 lanes a register, masked tails, `vpdpbusd` for bytes.
+//!
+//! A block of 16 vectors is one register wide, so scans need no horizontal step. Functions here are `unsafe` to call
+//! from outside only because their instructions must exist; [`super::level`] sees to that.
+
+mod assign;
+mod bytes;
+mod floats;
+
+use super::{Kernels, Level, Table};
+
+pub(super) static KERNELS: Kernels = Kernels {
+    level: Level::Avx512,
+    table: Table {
+        dot: floats::dot,
+        l2: floats::l2,
+        rows: floats::rows,
+        flat_blocks: floats::flat_blocks,
+        u8_blocks: bytes::u8_blocks,
+        sq8_blocks: bytes::sq8_blocks,
+        above: floats::above,
+        assign: assign::assign,
+        assign2: assign::assign2,
+    },
+};

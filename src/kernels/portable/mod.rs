@@ -1,0 +1,24 @@
+//! The portable level: the crate `wide`, which compiles to 128-bit registers on every x86-64 and aarch64.
+//!
+//! Wholly safe code in the shape of the other levels: the readable form of what the intrinsics do.
+
+mod assign;
+mod bytes;
+mod floats;
+
+use super::{Kernels, Level, Table};
+
+pub(super) static KERNELS: Kernels = Kernels {
+    level: Level::Portable,
+    table: Table {
+        dot: floats::dot,
+        l2: floats::l2,
+        rows: floats::rows,
+        flat_blocks: floats::flat_blocks,
+        u8_blocks: bytes::u8_blocks,
+        sq8_blocks: bytes::sq8_blocks,
+        above: floats::above,
+        assign: assign::assign,
+        assign2: assign::assign2,
+    },
+};

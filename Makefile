@@ -38,6 +38,7 @@ $(STATIC) $(SHARED) &: $(SOURCES)
 	@tools/setup.sh rust c
 	$(CARGO) rustc --locked --release --lib --crate-type staticlib,cdylib
 	@touch $(STATIC) $(SHARED)
+	@ln -sf libcyborg.so $(SHARED).0 # the name that programs look for, see build.rs
 
 header: ## rewrite include/cyborg.h and the golden files from src/ffi
 	@tools/setup.sh rust c

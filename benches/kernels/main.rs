@@ -25,6 +25,8 @@ const CACHED: usize = 256 << 10;
 const MEMORY: usize = 1 << 30;
 /// The piece of them read by one call.
 const PIECE: usize = 16 << 20;
+/// Bytes of the rows that are assigned, as many as a training sample has.
+const ROWS: usize = 128 << 20;
 /// Centroids of the assignment.
 const CENTROIDS: usize = 2304;
 
@@ -166,9 +168,9 @@ fn byte_cases<'a>(kernels: &'static Kernels, dim: usize, memory: &'a Buffer, cas
             let n = if kernels.level() == Level::Scalar { 12 } else { 480 };
             let mut turn = 0;
             let (mut best, mut pairs) = (vec![Best::default(); n], vec![[Best::default(); 2]; n]);
-            let all = PIECE / padded;
+            let all = ROWS / padded;
             // Rows taken here and there, as those of a list are.
-            let index: Vec<u32> = (0..all / n * n).map(|i| ((i * 13) % all) as u32).collect();
+            let index: Vec<u32> = (0..all / n * n).map(|i| ((i * 1009) % all) as u32).collect();
             let work = move || {
                 let index = &index[turn * n..][..n];
                 turn = (turn + 1) % (all / n);

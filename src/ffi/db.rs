@@ -14,8 +14,8 @@ use super::read::{Out, Sized32, flag, options, slice, text};
 use crate::engine::{CacheMode, Db, DbOptions, LogLevel, LogSink};
 use crate::error::{Error, Result};
 
-/// An opened store. The store is closed when its db handle and all index, training and cursor objects made from it
-/// are freed, in any order, or at once by cyborg_db_close().
+/// An opened store. It is closed when its db handle and all index, training and cursor objects made from it are freed,
+/// in any order; cyborg_db_close() ends its work before that.
 /// Any thread may use it at any time; cyborg_db_free() must be the last call.
 pub struct cyborg_db {
     _private: [u8; 0],
@@ -144,9 +144,9 @@ pub unsafe extern "C" fn cyborg_db_open(
     })
 }
 
-/// Closes the store now: cancels and ends its training jobs, waits for background work, and lets go of the file. Calls
-/// under way finish or give CYBORG_STATUS_CLOSED, as does every later call on the db and what was made from it. The
-/// handles must still be freed. Closing twice changes nothing.
+/// Closes a db now: cancels its training jobs and waits for background work. Calls under way finish or give
+/// CYBORG_STATUS_CLOSED, as does every later call on the db and what was made from it. The handles must still be freed,
+/// which is also when the file is free for another writer. Closing twice changes nothing.
 /// Statuses: common.
 /// Since: 0.1
 #[unsafe(no_mangle)]

@@ -9,7 +9,7 @@ use super::call::{Call, cyborg_call};
 use super::error::{cyborg_error, cyborg_status};
 use super::guard::{self, quiet};
 use super::index::cyborg_index;
-use super::items::{columns, contents_kind, cyborg_columns, cyborg_contents_kind, cyborg_include};
+use super::items::{CYBORG_INCLUDE_DISTANCE, columns, contents_kind, cyborg_columns, cyborg_contents_kind, cyborg_include};
 use super::items::{id_numbers, string, vector};
 use super::read::{Out, OutStruct, Sized32, block, flag, options, slice_mut};
 use crate::engine::{QueryOptions, Results};
@@ -72,6 +72,7 @@ unsafe impl Sized32 for cyborg_query_stats {}
 pub struct cyborg_results {
     results: Results,
     numbers: Option<Vec<u64>>,
+    has_distances: bool,
 }
 
 impl cyborg_results {
@@ -124,7 +125,8 @@ pub unsafe extern "C" fn cyborg_index_query(
         let out = out?;
         let results = h.index.query(queries, n_queries, dimension, &options, &call.watch)?;
         let numbers = id_numbers(results.id_kind, &results.ids);
-        out.give(cyborg_results { results, numbers });
+        let has_distances = options.include & CYBORG_INCLUDE_DISTANCE != 0;
+        out.give(cyborg_results { results, numbers, has_distances });
         Ok(())
     })
 }
@@ -214,7 +216,7 @@ pub unsafe extern "C" fn cyborg_results_id_u64(results: *const cyborg_results, q
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cyborg_results_distance(results: *const cyborg_results, query: usize, rank: usize) -> f32 {
     // SAFETY: NULL or results that the caller has not freed.
-    let results = unsafe { results.as_ref() };
+    let results = unsafe { results.as_ref() }.filter(|r| r.has_distances);
     results.and_then(|r| r.results.distances.get(r.row(query, rank)?).copied()).unwrap_or(f32::NAN)
 }
 
@@ -309,11 +311,10 @@ pub unsafe extern "C" fn cyborg_results_columns(
         let (results, out) = unsafe { (results.as_ref(), OutStruct::new(out_columns, "out_columns")?) };
         let r = results.ok_or(Error::NullArgument { what: "results" })?;
         let t = &r.results;
-        let has_distances = t.distances.len() == t.ids.len();
         out.set(cyborg_columns {
             queries: t.starts.len().saturating_sub(1),
             starts: t.starts.as_ptr(),
-            distances: if has_distances { t.distances.as_ptr() } else { std::ptr::null() },
+            distances: if r.has_distances { t.distances.as_ptr() } else { std::ptr::null() },
             ..columns(t.dimension, &t.ids, r.numbers.as_deref(), &t.fields)
         });
         Ok(())

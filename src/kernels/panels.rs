@@ -16,7 +16,7 @@ pub(super) const WIDTH: usize = 32;
 /// Bytes of one group of 4 dimensions of a panel.
 pub(super) const PANEL_GROUP: usize = WIDTH * GROUP;
 /// Bytes of panels that every level works through with all rows before it takes the next: they stay in an L2 of
-/// 512 KiB beside the rows (SPEED.md part 2 section 2).
+/// 512 KiB beside the rows.
 const CACHED: usize = 400 << 10;
 
 /// A centroid and how near it is: greater = nearer.
@@ -83,7 +83,8 @@ impl Panels {
         Ok(Self { codes, bias, len: n, dim })
     }
 
-    /// Puts a centroid of `dim` values at `position`, replacing what was there.
+    /// Puts a centroid of `dim` values at `position`, replacing what was there. `bias` leaves every score above
+    /// `i32::MIN`, which stands for no centroid.
     pub fn set(&mut self, position: usize, centroid: &[i8], bias: i32) {
         assert!(position < self.len, "position {position} of {} centroids", self.len);
         assert_eq!(centroid.len(), self.dim, "centroid of another dimension");

@@ -48,10 +48,10 @@ int main(void) {
     CHECK(info.count == 199 && info.trained == 1 && info.dimension == 4);
     OK(cyborg_index_verify(index, NULL, &err));
     cyborg_index_free(index);
-    OK(cyborg_db_close(db, &err)); /* lets go of the file at once */
+    OK(cyborg_db_close(db, &err));
+    cyborg_db_free(db);
     CHECK(open_file(0, &second) == CYBORG_STATUS_OK);
     cyborg_db_free(second);
-    cyborg_db_free(db);
 
     FILE *file = fopen(path, "wb");
     CHECK(file != NULL && fwrite("not a store, but long enough to look at", 1, 39, file) == 39 && fclose(file) == 0);

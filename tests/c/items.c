@@ -6,7 +6,7 @@ static const float VECTORS[8] = {1, 0, 0, 1, -1, 0, 0, -1};
 static const char IDS[] = "oneTWO\0\xff" "four-four";
 static const uint64_t ID_OFFSETS[5] = {0, 3, 6, 8, 17};
 static const char METADATA[] = "{\"a\":1}{ \"name\": \"\\u00e9\" }{}";
-static const uint64_t METADATA_OFFSETS[5] = {0, 7, 26, 26, 28};
+static const uint64_t METADATA_OFFSETS[5] = {0, 7, 27, 27, 29};
 static const char CONTENTS[] = "Hello!\0\1\2";
 static const uint64_t CONTENTS_OFFSETS[5] = {0, 6, 9, 9, 9};
 static const uint8_t KINDS[4] = {CYBORG_CONTENTS_TEXT, CYBORG_CONTENTS_BYTES, CYBORG_CONTENTS_NONE, CYBORG_CONTENTS_TEXT};
@@ -164,7 +164,7 @@ static void refused_whole(cyborg_db *db) {
     BAD(INVALID_ARGUMENT, 2, batch.id_offsets = huge);
     BAD(INVALID_ARGUMENT, 1, batch.id_offsets = empty);
     BAD(INVALID_ARGUMENT, 1, (batch.metadata_offsets = backwards));
-    BAD(INVALID_ARGUMENT, 3, (batch.metadata_len = 27));
+    BAD(INVALID_ARGUMENT, 3, (batch.metadata_len = 28));
     BAD(INVALID_ARGUMENT, 3, (batch.contents_offsets = ID_OFFSETS));
 
     static const uint8_t wrong_kind[4] = {0, 1, 3, 0};

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"cyborg.invalid/cyborgdb"
@@ -137,8 +138,9 @@ func TestBlocksAndBase64AreTheSame(t *testing.T) {
 		}
 	}
 	_, err = index.UpsertBase64(ctx, &other, "AAAA")
-	is(t, err, cyborgdb.ErrInvalidArgument)
-	_, err = index.UpsertBase64(ctx, &other, "no base64!")
+	e := is(t, err, cyborgdb.ErrBufferTooSmall)
+	equal(t, "needed", e.Needed, 9600)
+	_, err = index.UpsertBase64(ctx, &other, strings.Repeat("!", base64.StdEncoding.EncodedLen(len(raw))))
 	is(t, err, cyborgdb.ErrInvalidArgument)
 	_, err = index.UpsertBase64(ctx, block, "AAAA")
 	is(t, err, cyborgdb.ErrInvalidArgument)
@@ -337,5 +339,5 @@ func TestResultsOutliveEverything(t *testing.T) {
 	ok(t, db.Close())
 	ok(t, index.Close())
 	matches[0].Contents.Bytes()[0] = 'x' // the caller's own
-	equal(t, "all", fmt.Sprint(matches[0].Id, matches[0].Vector, matches[0].Contents), "a[1 2]x")
+	equal(t, "all", fmt.Sprintf("%s %v %s", matches[0].Id, matches[0].Vector, matches[0].Contents), "a [1 2] x")
 }

@@ -435,8 +435,8 @@ CYBORG_API void cyborg_names_free(cyborg_names *names);
  * =========================================================================================================== */
 
 /**
- * An opened store. The store is closed when its db handle and all index, training and cursor objects made from it
- * are freed, in any order, or at once by cyborg_db_close().
+ * An opened store. It is closed when its db handle and all index, training and cursor objects made from it are freed,
+ * in any order; cyborg_db_close() ends its work before that.
  * Any thread may use it at any time; cyborg_db_free() must be the last call.
  */
 typedef struct cyborg_db cyborg_db;
@@ -502,9 +502,9 @@ CYBORG_API cyborg_status cyborg_db_open(const char *url, const cyborg_db_options
         cyborg_error **err);
 
 /**
- * Closes the store now: cancels and ends its training jobs, waits for background work, and lets go of the file. Calls
- * under way finish or give CYBORG_STATUS_CLOSED, as does every later call on the db and what was made from it. The
- * handles must still be freed. Closing twice changes nothing.
+ * Closes a db now: cancels its training jobs and waits for background work. Calls under way finish or give
+ * CYBORG_STATUS_CLOSED, as does every later call on the db and what was made from it. The handles must still be freed,
+ * which is also when the file is free for another writer. Closing twice changes nothing.
  * Statuses: common.
  * Since: 0.1
  */
@@ -951,8 +951,8 @@ CYBORG_API cyborg_status cyborg_index_upsert(cyborg_index *index, const cyborg_b
 
 /**
  * Like cyborg_index_upsert(), with the vectors as standard base64 (with padding) of count x dimension little-endian
- * float32 values; batch->vectors must be NULL. A length that does not match is an error.
- * Statuses: as cyborg_index_upsert().
+ * float32 values; batch->vectors must be NULL. A text of another length is an error.
+ * Statuses: as cyborg_index_upsert(), and BUFFER_TOO_SMALL.
  * Since: 0.1
  */
 CYBORG_API cyborg_status cyborg_index_upsert_base64(cyborg_index *index, const cyborg_batch *batch,

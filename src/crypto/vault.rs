@@ -266,6 +266,12 @@ impl Vault {
         Ok(seq)
     }
 
+    /// Whether the last commit ended in an error and may have been applied all the same: the store was asked and did not
+    /// answer. Objects that it names must not be deleted then.
+    pub fn in_doubt(&self) -> bool {
+        self.state.lock().unsettled.is_some()
+    }
+
     /// Finds out whether a commit that ended in an error was applied.
     fn settle(&self, state: &mut State) -> Result<()> {
         let Some(digest) = state.unsettled else { return Ok(()) };

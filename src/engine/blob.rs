@@ -6,6 +6,7 @@
 
 use zeroize::{Zeroize, Zeroizing};
 
+use super::drafts::Drafts;
 use super::wire::{Put, Reader};
 use crate::crypto::{FrameSize, Kind, ObjectRef, Vault};
 use crate::error::{Error, Result, try_with_capacity};
@@ -133,7 +134,7 @@ impl Blob {
 
 /// Writes a blob front to back.
 pub(super) struct BlobWriter<'a> {
-    vault: &'a Vault,
+    drafts: &'a Drafts,
     kind: Kind,
     frame: FrameSize,
     pending: Zeroizing<Vec<u8>>,
@@ -143,8 +144,8 @@ pub(super) struct BlobWriter<'a> {
 
 impl<'a> BlobWriter<'a> {
     /// A writer of objects of `kind` in frames of `frame`.
-    pub(super) fn new(vault: &'a Vault, kind: Kind, frame: FrameSize) -> Self {
-        Self { vault, kind, frame, pending: Zeroizing::default(), parts: Vec::new(), frames: 0 }
+    pub(super) fn new(drafts: &'a Drafts, kind: Kind, frame: FrameSize) -> Self {
+        Self { drafts, kind, frame, pending: Zeroizing::default(), parts: Vec::new(), frames: 0 }
     }
 
     /// Appends bytes.
@@ -184,10 +185,8 @@ impl<'a> BlobWriter<'a> {
     }
 
     fn seal(&mut self) -> Result<()> {
-        let sealed = self.vault.seal(self.kind, self.frame, &self.pending)?;
-        self.vault.put(&sealed)?;
+        self.parts.push(self.drafts.put(self.kind, self.frame, &self.pending)?);
         self.frames += (self.pending.len() / self.frame.payload()) as u64;
-        self.parts.push(sealed.reference.clone());
         self.pending.zeroize();
         Ok(())
     }

@@ -37,7 +37,26 @@ pub(super) struct Cache {
     mode: CacheMode,
     budget: u64,
     used: AtomicU64,
-    clock: Mutex<VecDeque<(Weak<Slots>, u32)>>,
+    clock: Mutex<Clock>,
+}
+
+/// Filled slots in the order in which they are looked at.
+#[derive(Default)]
+struct Clock {
+    entries: VecDeque<(Weak<Slots>, u32)>,
+    /// Entries that were alive when the dead ones were last thrown out.
+    alive: usize,
+}
+
+impl Clock {
+    /// Adds an entry. Entries die with their owners; they are thrown out when they are half of all.
+    fn push(&mut self, slots: Weak<Slots>, i: u32) {
+        self.entries.push_back((slots, i));
+        if self.entries.len() > 2 * self.alive + 64 {
+            self.entries.retain(|(slots, _)| slots.strong_count() > 0);
+            self.alive = self.entries.len();
+        }
+    }
 }
 
 impl Cache {
@@ -126,8 +145,8 @@ impl Slots {
         self.bytes.fetch_add(len, Ordering::Relaxed);
         self.cache.used.fetch_add(len, Ordering::Relaxed);
         if self.cache.budget != u64::MAX {
-            clock.push_back((Arc::downgrade(self), i as u32));
-            self.cache.shrink(&mut clock);
+            clock.push(Arc::downgrade(self), i as u32);
+            self.cache.shrink(&mut clock.entries);
         }
     }
 
@@ -156,6 +175,17 @@ mod tests {
 
     fn held(n: usize) -> Arc<Held> {
         Arc::new(Held::Plain(Buffer::zeroed(n, "test").unwrap()))
+    }
+
+    #[test]
+    fn the_clock_forgets_owners_that_are_gone() {
+        let cache = Cache::new(CacheMode::Plain, 1 << 20);
+        for _ in 0..1000 {
+            let slots = Slots::new(&cache, 10);
+            (0..10).for_each(|i| slots.insert(i, held(10)));
+        }
+        assert!(cache.clock.lock().entries.len() < 200);
+        assert_eq!(cache.used.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::curve::{CURVE_K, RecallCurve};
 use super::rebuild::Rebuilt;
+use super::tombstones::Tombstones;
 use crate::error::Result;
 use crate::exec::Exec;
 use crate::ivf::{Centroids, ProbeScratch, TopK};
@@ -14,6 +15,8 @@ const GRAIN: usize = 16;
 /// Held-out rows as queries, with the best rows seen so far.
 pub(super) struct Calibrator {
     similarity: Similarity,
+    /// Rows that are no neighbours.
+    dead: Tombstones,
     queries: Vec<Query>,
 }
 
@@ -25,30 +28,30 @@ struct Query {
 }
 
 impl Calibrator {
-    /// Uses `held_out` rows with their vectors as queries.
-    pub(super) fn new(similarity: Similarity, dim: usize, held_out: Vec<(u32, Vec<f32>)>) -> Self {
+    /// Uses `held_out` rows with their vectors as queries; `dead` rows do not count.
+    pub(super) fn new(similarity: Similarity, dim: usize, held_out: Vec<(u32, Vec<f32>)>, dead: &Tombstones) -> Self {
         debug_assert!(held_out.iter().all(|(_, v)| v.len() == dim));
         // One more than is counted: each query finds itself.
         let k = CURVE_K[CURVE_K.len() - 1] + 1;
         let query = |(row, vector)| Query { row, vector, top: TopK::new(k), scores: Vec::new() };
-        Self { similarity, queries: held_out.into_iter().map(query).collect() }
+        Self { similarity, dead: dead.clone(), queries: held_out.into_iter().map(query).collect() }
     }
 
     /// Compares every query with a page of rows `first..`.
     pub(super) fn observe(&mut self, first: u32, page: &[f32], exec: &Exec) -> Result<()> {
-        let similarity = self.similarity;
+        let (similarity, dead) = (self.similarity, &self.dead);
         exec.for_each_chunk(&mut self.queries, GRAIN, |_, queries| {
             for q in queries {
                 let n = page.len() / q.vector.len();
                 q.scores.resize(n.max(q.scores.len()), 0.0);
                 kernels::best().rows(similarity, &q.vector, page, &mut q.scores[..n]);
-                q.top.offer(&q.scores[..n], first);
+                q.top.offer_with(&q.scores[..n], |i| Some(first + i).filter(|&row| !dead.contains(row)));
             }
         });
         Ok(())
     }
 
-    /// The curve, once all rows were seen; `rebuilt` tells the list of each, dead rows do not count.
+    /// The curve, once all rows were seen; `rebuilt` tells the list of each.
     pub(super) fn curve(&mut self, centroids: &Centroids, rebuilt: &Rebuilt) -> RecallCurve {
         let mut scratch = ProbeScratch::new();
         let (mut order, mut found) = (Vec::new(), Vec::new());

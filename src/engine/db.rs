@@ -74,9 +74,15 @@ impl Db {
 
     fn open_locked(&self, open: &mut HashMap<String, Weak<Index>>, name: &str, key: &[u8]) -> Result<Arc<Index>> {
         open.retain(|_, index| index.strong_count() > 0);
-        let (vault, head) = Vault::open(&self.shared.backend, name, key)?;
+        let (vault, mut head) = Vault::open(&self.shared.backend, name, key)?;
         let vault = Arc::new(vault);
-        let loaded = load::load(&self.shared, &vault, head.seq, &head.bytes)?;
+        let loaded = loop {
+            match load::load(&self.shared, &vault, head.seq, &head.bytes) {
+                // A writing process replaced what is being read here: the newest manifest names the rest.
+                Err(Error::Corrupt { .. }) if vault.read_only() && vault.newer()? => head = vault.load()?,
+                loaded => break loaded?,
+            }
+        };
         if !vault.read_only() {
             // What a crash left behind is named by nothing.
             let swept = vault.sweep(&load::live_objects(&loaded.manifest, &loaded.snapshot))?;

@@ -4,6 +4,7 @@
 //! load) and, where they start from ids, the id map for as long as the lookup; snapshot and id map change together
 //! under the id map's write lock, so a reader that holds it sees both of one commit.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -30,6 +31,8 @@ use crate::types::QuantizerKind;
 
 /// How long a process that only reads may answer from what it knows before it looks for a newer commit.
 const REFRESH: Duration = Duration::from_millis(100);
+/// How often such a process tries again when the writing process replaces what it is reading.
+const FOLLOW_ATTEMPTS: usize = 5;
 
 /// An open index. Any method may be called from any thread at any time.
 pub struct Index {
@@ -39,18 +42,20 @@ pub struct Index {
     pub(super) snapshot: ArcSwap<Snapshot>,
     pub(super) ids: RwLock<IdMap>,
     pub(super) writer: Mutex<WriterState>,
-    pub(super) queue: Mutex<Vec<Arc<Request>>>,
+    pub(super) queue: Mutex<VecDeque<Arc<Request>>>,
     /// Held by whoever replaces runs: a merge, a compaction, the end of a training.
     pub(super) merging: Mutex<()>,
     /// Leading runs that a training reads and merges must leave alone.
     pub(super) pinned_runs: AtomicUsize,
     pub(super) merge_queued: AtomicBool,
     pub(super) job: Mutex<Option<Arc<TrainingJob>>>,
+    /// Items below which upserts start no training, after one that failed or was cancelled.
+    pub(super) train_again_above: AtomicU64,
     pub(super) scratch: Mutex<Vec<Box<QueryScratch>>>,
     pub(super) cache_hits: AtomicU64,
     dropped: AtomicBool,
-    /// Processes that only read: when to look for a newer commit, and whether memory must be loaded anew.
-    follower: Mutex<Follower>,
+    /// Processes that only read: when a newer commit was last looked for.
+    looked: Mutex<Instant>,
 }
 
 /// What only a committer touches.
@@ -63,11 +68,6 @@ pub(super) struct WriterState {
 pub(super) struct Retired {
     pub(super) objects: Vec<ObjectRef>,
     pub(super) unused: Box<dyn Fn() -> bool + Send>,
-}
-
-struct Follower {
-    looked: Instant,
-    torn: bool,
 }
 
 impl Index {
@@ -85,10 +85,11 @@ impl Index {
             pinned_runs: AtomicUsize::new(0),
             merge_queued: AtomicBool::new(false),
             job: Mutex::default(),
+            train_again_above: AtomicU64::new(0),
             scratch: Mutex::default(),
             cache_hits: AtomicU64::new(0),
             dropped: AtomicBool::new(false),
-            follower: Mutex::new(Follower { looked: Instant::now(), torn: false }),
+            looked: Mutex::new(Instant::now()),
         })
     }
 
@@ -137,44 +138,61 @@ impl Index {
 
     fn follow(&self) -> Result<()> {
         // Another thread that is already looking does it for this one too.
-        let Some(mut follower) = self.follower.try_lock() else { return Ok(()) };
-        if !follower.torn && follower.looked.elapsed() < REFRESH {
-            return Ok(());
+        let Some(mut looked) = self.looked.try_lock() else { return Ok(()) };
+        if self.is_behind() || looked.elapsed() >= REFRESH {
+            *looked = Instant::now();
+            self.catch_up()?;
         }
-        follower.looked = Instant::now();
-        if !follower.torn && !self.vault.newer()? {
-            return Ok(());
-        }
+        Ok(())
+    }
+
+    /// Whether a newer head was seen than the one in memory: reading what it names failed the last time.
+    fn is_behind(&self) -> bool {
+        self.snapshot.load().seq != self.vault.seq()
+    }
+
+    /// Brings memory up to the newest commit of the writing process.
+    fn catch_up(&self) -> Result<()> {
         let mut writer = self.writer.lock();
         // The writer may replace runs and delete their objects while they are read here; then the next manifest
         // names others.
         for attempt in 0.. {
+            if !self.is_behind() && !self.vault.newer()? {
+                break;
+            }
             let head = self.vault.load()?;
-            let mut ids = self.ids.write();
-            let loaded = if follower.torn {
-                load::load(&self.shared, &self.vault, head.seq, &head.bytes)
-            } else {
-                follower.torn = true;
-                let old = Loaded {
-                    manifest: writer.manifest.clone(),
-                    snapshot: (*self.snapshot.load_full()).clone(),
-                    ids: std::mem::take(&mut *ids),
-                };
-                load::follow(&self.shared, &self.vault, old, head.seq, &head.bytes)
-            };
-            match loaded {
-                Ok(loaded) => {
-                    *ids = loaded.ids;
-                    writer.manifest = loaded.manifest;
-                    self.snapshot.store(Arc::new(loaded.snapshot));
-                    follower.torn = false;
-                    return Ok(());
+            let known = (&writer.manifest, &**self.snapshot.load());
+            match load::follow(&self.shared, &self.vault, known, &self.ids, head.seq, &head.bytes) {
+                Ok(newer) => {
+                    let mut ids = self.ids.write();
+                    let (manifest, snapshot) = newer.apply(&mut ids);
+                    writer.manifest = manifest;
+                    self.snapshot.store(Arc::new(snapshot));
+                    break;
                 }
-                Err(e) if attempt == 3 || !self.vault.newer()? => return Err(e),
+                Err(e) if attempt == FOLLOW_ATTEMPTS || !self.vault.newer()? => return Err(e),
                 Err(_) => {}
             }
         }
         Ok(())
+    }
+
+    /// Runs `read`, and again from a newer state if what it read was deleted under its hands: in a process that only
+    /// reads, the writing process does not know which state is in use here.
+    pub(super) fn reading<T>(&self, mut read: impl FnMut() -> Result<T>) -> Result<T> {
+        for _ in 0..FOLLOW_ATTEMPTS {
+            let seen = self.snapshot.load().seq;
+            match read() {
+                Err(Error::Corrupt { what }) if self.vault.read_only() => {
+                    self.catch_up()?;
+                    if self.snapshot.load().seq == seen {
+                        return Err(Error::Corrupt { what });
+                    }
+                }
+                other => return other,
+            }
+        }
+        read()
     }
 
     /// Makes `manifest` the newest, with `puts`, in one durable step; deletes what was retired and is unused now.
@@ -204,8 +222,14 @@ impl Index {
         let mut writer = self.writer.lock();
         let (unused, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut writer.retired).into_iter().partition(|r| (r.unused)());
         writer.retired = kept;
-        let deletes: Vec<ObjectRef> = unused.into_iter().flat_map(|r| r.objects).collect();
-        if deletes.is_empty() { Ok(()) } else { self.vault.delete(&deletes) }
+        let deletes: Vec<ObjectRef> = unused.iter().flat_map(|r| r.objects.iter().cloned()).collect();
+        if !deletes.is_empty()
+            && let Err(e) = self.vault.delete(&deletes)
+        {
+            writer.retired.extend(unused);
+            return Err(e);
+        }
+        Ok(())
     }
 
     /// Adds or replaces the items of `batch`, durably; all or nothing. Starts training when the index has grown past
@@ -218,7 +242,8 @@ impl Index {
         let intake = Intake::new(batch, &config)?;
         watch.check()?;
         let done = self.write(Op::Upsert(intake))?;
-        let (training_triggered, threshold) = self.after_write(done.live);
+        self.merge_if_due();
+        let (training_triggered, threshold) = self.train_if_outgrown(done.live);
         Ok(UpsertResult {
             inserted: done.inserted,
             updated: done.updated,
@@ -246,7 +271,7 @@ impl Index {
         let mut column = IdColumn::with_capacity(kind, ids.len())?;
         (0..ids.len()).for_each(|i| ids.with(i, |id| column.push(id)));
         let done = self.write(Op::Delete(column))?;
-        self.after_write(done.live);
+        self.merge_if_due();
         Ok(done.deleted)
     }
 
@@ -270,6 +295,10 @@ impl Index {
         if include & !include::ALL != 0 {
             return Err(Error::invalid("include", include, "a sum of the include bits"));
         }
+        self.reading(|| self.fetch(ids, include))
+    }
+
+    fn fetch(&self, ids: Ids<'_>, include: u32) -> Result<Items> {
         let (snapshot, rows) = self.rows_of(ids)?;
         let mut asked = StringColumn::default();
         (0..ids.len()).for_each(|i| ids.with(i, |id| asked.push(id)));
@@ -366,18 +395,33 @@ impl Index {
 
     /// Reads and authenticates every live object; the error is that of the first that is damaged.
     pub fn verify(&self, watch: &Watch) -> Result<()> {
-        let s = self.current()?;
-        let manifest = self.writer.lock().manifest.clone();
+        self.current()?;
+        let (manifest, s) = self.committed();
         // What the head says now must still be what was loaded.
         let head = self.vault.load()?;
         if !self.vault.read_only() && head.seq < s.seq {
             return Err(Error::Rollback { seen: s.seq, got: head.seq });
         }
-        for object in load::live_objects(&manifest, &self.snapshot.load_full()) {
+        for object in load::live_objects(&manifest, &s) {
             watch.check()?;
-            self.vault.verify(&object)?;
+            if let Err(e) = self.vault.verify(&object) {
+                // It may have been replaced and deleted since.
+                if self.vault.read_only() {
+                    self.catch_up()?;
+                }
+                let (manifest, s) = self.committed();
+                if load::live_objects(&manifest, &s).contains(&object) {
+                    return Err(e);
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Manifest and snapshot of one commit.
+    fn committed(&self) -> (Manifest, Arc<Snapshot>) {
+        let writer = self.writer.lock();
+        (writer.manifest.clone(), self.snapshot.load_full())
     }
 
     /// The quantizer that training will use.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use parking_lot::RwLock;
+
 use super::delta::Delta;
 use super::generation::Generation;
 use super::ids::{IdColumn, IdMap};
@@ -54,23 +56,63 @@ pub(super) fn load(shared: &Shared, vault: &Arc<Vault>, seq: u64, bytes: &[u8]) 
     Ok(Loaded { manifest, snapshot, ids })
 }
 
-/// Brings `loaded` to the state of a newer manifest. Usually only deltas were added, and just those are read.
-pub(super) fn follow(shared: &Shared, vault: &Arc<Vault>, loaded: Loaded, seq: u64, bytes: &[u8]) -> Result<Loaded> {
+/// What a newer manifest brings, read but not yet put to use: nothing that can fail is left to do.
+pub(super) enum Newer {
+    /// Only deltas were added: the snapshot with their codes in its tail, and the deltas with the ids they delete.
+    Deltas(Manifest, Snapshot, Vec<(Delta, IdColumn)>),
+    /// Anything else.
+    All(Loaded),
+}
+
+/// Reads what a newer manifest has beyond `old`, the state of `snapshot`. Makes room in `ids` but changes nothing there.
+pub(super) fn follow(
+    shared: &Shared,
+    vault: &Arc<Vault>,
+    (old, snapshot): (&Manifest, &Snapshot),
+    ids: &RwLock<IdMap>,
+    seq: u64,
+    bytes: &[u8],
+) -> Result<Newer> {
     let manifest = Manifest::read(bytes)?;
-    let Loaded { manifest: old, mut snapshot, mut ids } = loaded;
     let extends = old.config == manifest.config
         && old.generation == manifest.generation
         && old.runs == manifest.runs
         && manifest.deltas.starts_with(&old.deltas);
     if !extends {
-        return load(shared, vault, seq, bytes);
+        return Ok(Newer::All(load(shared, vault, seq, bytes)?));
     }
+    let mut next = Snapshot { seq, ..snapshot.clone() };
+    let mut deltas = Vec::new();
     for object in &manifest.deltas[old.deltas.len()..] {
-        let opened = Delta::open(vault, &shared.cache, manifest.config.id_kind, object.clone())?;
-        replay(shared, &mut snapshot, &mut ids, opened)?;
+        let (delta, deleted) = Delta::open(vault, &shared.cache, manifest.config.id_kind, object.clone())?;
+        code(shared, &mut next, &delta)?;
+        next.end = grow(next.end, delta.len())?;
+        deltas.push((delta, deleted));
     }
-    snapshot.seq = seq;
-    Ok(Loaded { manifest, snapshot, ids })
+    ids.write().reserve((next.end - snapshot.end) as usize)?;
+    next.end = snapshot.end;
+    Ok(Newer::Deltas(manifest, next, deltas))
+}
+
+impl Newer {
+    /// Brings `ids` up to date and gives manifest and snapshot of the same state.
+    pub(super) fn apply(self, ids: &mut IdMap) -> (Manifest, Snapshot) {
+        match self {
+            Self::All(loaded) => {
+                *ids = loaded.ids;
+                (loaded.manifest, loaded.snapshot)
+            }
+            Self::Deltas(manifest, mut snapshot, deltas) => {
+                for (delta, deleted) in deltas {
+                    let base = snapshot.end;
+                    snapshot.end = base + delta.len();
+                    snapshot.deltas.push((base, Arc::new(delta)));
+                    apply(&mut snapshot, ids, &deleted);
+                }
+                (manifest, snapshot)
+            }
+        }
+    }
 }
 
 fn open_generation(vault: &Vault, manifest: &Manifest) -> Result<Option<Arc<Generation>>> {
@@ -89,6 +131,15 @@ fn open_generation(vault: &Vault, manifest: &Manifest) -> Result<Option<Arc<Gene
 /// Adds a delta read from the store: codes, rows, ids, tombstones.
 fn replay(shared: &Shared, snapshot: &mut Snapshot, ids: &mut IdMap, opened: (Delta, IdColumn)) -> Result<()> {
     let (delta, deleted) = opened;
+    code(shared, snapshot, &delta)?;
+    ids.reserve(delta.ids.len())?;
+    push(snapshot, delta)?;
+    apply(snapshot, ids, &deleted);
+    Ok(())
+}
+
+/// Adds the codes of `delta` to the tail, as those of the rows from the snapshot's end on.
+fn code(shared: &Shared, snapshot: &mut Snapshot, delta: &Delta) -> Result<()> {
     let Some(generation) = &snapshot.generation else {
         return Err(Error::Corrupt { what: "manifest" });
     };
@@ -96,9 +147,6 @@ fn replay(shared: &Shared, snapshot: &mut Snapshot, ids: &mut IdMap, opened: (De
         return Err(Error::Corrupt { what: "delta" });
     }
     snapshot.tail = snapshot.tail.append(generation, &shared.exec, snapshot.end, delta.vectors.f32s())?;
-    ids.reserve(delta.ids.len())?;
-    push(snapshot, delta)?;
-    apply(snapshot, ids, &deleted);
     Ok(())
 }
 

@@ -7,6 +7,9 @@
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use parking_lot::MutexGuard;
 
 use super::index::Index;
 use super::options::LogLevel;
@@ -22,6 +25,8 @@ const MAX_DELTAS: usize = 64;
 const DELTA_SHARE: u64 = 20;
 /// Bytes of deltas below which their share does not matter.
 const MIN_MERGE_BYTES: u64 = 32 << 20;
+/// How often who waits for a merge looks whether it was cancelled.
+const MERGING_POLL: Duration = Duration::from_millis(20);
 /// Rows read at a time by merges and compactions.
 pub(super) const PAGE_ROWS: usize = 2048;
 /// Bytes of vectors that a merge or compaction holds at a time.
@@ -48,9 +53,19 @@ impl Index {
         }
     }
 
+    /// Waits for the right to replace runs; a merge or compaction at work may take its time.
+    pub(super) fn lock_merging(&self, watch: &Watch) -> Result<MutexGuard<'_, ()>> {
+        loop {
+            watch.check()?;
+            if let Some(guard) = self.merging.try_lock_for(MERGING_POLL) {
+                return Ok(guard);
+            }
+        }
+    }
+
     /// Merges while a merge is due.
     fn merge_now(&self, watch: &Watch) -> Result<()> {
-        let _merging = self.merging.lock();
+        let _merging = self.lock_merging(watch)?;
         while is_due(&self.snapshot.load()) {
             self.enter()?;
             let s = self.snapshot.load_full();
@@ -89,7 +104,7 @@ impl Index {
             return Err(Error::TrainingInProgress);
         }
         {
-            let _merging = self.merging.lock();
+            let _merging = self.lock_merging(watch)?;
             // Training pins its runs under this lock.
             if self.pinned_runs.load(Ordering::Acquire) > 0 {
                 return Err(Error::TrainingInProgress);

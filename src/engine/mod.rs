@@ -13,6 +13,7 @@ mod calibrate;
 mod curve;
 mod db;
 mod delta;
+mod drafts;
 mod extents;
 mod fields;
 mod generation;

@@ -8,7 +8,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::blob::{BlobWriter, frame_for};
+use super::blob::{Blob, BlobWriter, frame_for};
+use super::drafts::Drafts;
 use super::extents::{Extents, rows_per_extent};
 use super::generation::Generation;
 use super::ids::IdColumn;
@@ -28,6 +29,12 @@ pub(super) const DROPPED: u32 = u32::MAX;
 
 /// Extents encoded by one work item.
 const GRAIN: usize = 8;
+/// Bytes of vectors encoded between two looks at the watch.
+const STEP_BYTES: usize = 8 << 20;
+/// Multiplications of an assignment between two looks at the watch: some milliseconds.
+const STEP_WORK: usize = 1 << 30;
+/// Bytes of payload copied between two looks at the watch.
+const STEP_PAYLOAD: u64 = 4 << 20;
 
 /// What to rewrite, and how.
 pub(super) struct Rebuild<'a> {
@@ -58,6 +65,8 @@ pub(super) struct Rebuilt {
     pub(super) map: Vec<u32>,
     /// List of each row of the range, or [`DROPPED`].
     pub(super) lists: Vec<u32>,
+    /// The objects of the run, until a manifest names them.
+    pub(super) drafts: Drafts,
 }
 
 /// A page of vectors on its way through: first row, vectors row-major.
@@ -172,11 +181,13 @@ impl Rebuild<'_> {
                 *place += 1;
             }
         }
+        let drafts = Drafts::new(&self.index.vault);
         let run = match live {
             0 => None,
-            _ => Some(Arc::new(self.write(&rows, lens, &map, &order)?)),
+            _ => Some(Arc::new(self.write(&drafts, &rows, lens, &map, &order)?)),
         };
-        Ok(Rebuilt { run, first: rows.start, map, lists, pinned: self.pinned, runs: self.runs, deltas: self.deltas })
+        let (pinned, runs, deltas) = (self.pinned, self.runs, self.deltas);
+        Ok(Rebuilt { pinned, runs, deltas, run, first: rows.start, map, lists, drafts })
     }
 
     /// The list of every row of the range.
@@ -184,6 +195,7 @@ impl Rebuild<'_> {
         let s = &self.pinned;
         let dim = self.to.quantizer.dim();
         let mut lists = try_zeroed::<u32>(rows.len(), "rebuild")?;
+        let step = (STEP_WORK / (dim * self.to.lists())).max(LANES);
         let same = s.generation.as_deref().is_some_and(|from| std::ptr::eq(from, self.to));
         // Under the same centroids a run's rows are in their lists already.
         let known = if same { s.runs[..self.runs.end].last().map_or(rows.start, |(b, r)| b + r.len()) } else { rows.start };
@@ -200,7 +212,10 @@ impl Rebuild<'_> {
                 let n = vectors.len() / dim;
                 if first >= known {
                     let at = (first - rows.start) as usize;
-                    self.to.centroids.assign(vectors, &self.index.shared.exec, &mut lists[at..at + n])?;
+                    for (vectors, lists) in vectors.chunks(step * dim).zip(lists[at..at + n].chunks_mut(step)) {
+                        self.watch.check()?;
+                        self.to.centroids.assign(vectors, &self.index.shared.exec, lists)?;
+                    }
                 }
                 observe(first, vectors)?;
                 self.progress.advance(n as u64);
@@ -213,9 +228,8 @@ impl Rebuild<'_> {
         Ok(lists)
     }
 
-    fn write(&self, rows: &Range<u32>, lens: Vec<u32>, map: &[u32], order: &[u32]) -> Result<Run> {
+    fn write(&self, drafts: &Drafts, rows: &Range<u32>, lens: Vec<u32>, map: &[u32], order: &[u32]) -> Result<Run> {
         let s = &self.pinned;
-        let vault = &self.index.vault;
         let quantizer = &self.to.quantizer;
         let dim = quantizer.dim();
         let row_bytes = (quantizer.block_bytes() / LANES).max(if quantizer.needs_rerank() { dim * 4 } else { 0 });
@@ -227,8 +241,8 @@ impl Rebuild<'_> {
             0x2_0000..0x8_0000 => FrameSize::K16,
             _ => FrameSize::K64,
         };
-        let mut codes = BlobWriter::new(vault, Kind::Codes, frame);
-        let mut vectors = quantizer.needs_rerank().then(|| BlobWriter::new(vault, Kind::Vectors, FrameSize::K4));
+        let mut codes = BlobWriter::new(drafts, Kind::Codes, frame);
+        let mut vectors = quantizer.needs_rerank().then(|| BlobWriter::new(drafts, Kind::Vectors, FrameSize::K4));
         let mut done = 0;
         while done < extents.len() {
             let group = self.next_group(&extents, done, dim);
@@ -238,12 +252,12 @@ impl Rebuild<'_> {
         }
         let codes = codes.finish()?;
         let vectors = vectors.map(BlobWriter::finish).transpose()?;
-        let payload = self.write_payload(rows, map, order.len())?;
+        let payload = self.write_payload(drafts, rows, map, order.len())?;
         let mut ids = IdColumn::with_capacity(s.config.id_kind, order.len())?;
         order.iter().for_each(|&row| ids.push(s.id(row)));
         let mut bytes = Vec::new();
         ids.write(&mut bytes);
-        let mut writer = BlobWriter::new(vault, Kind::Ids, frame_for(bytes.len()));
+        let mut writer = BlobWriter::new(drafts, Kind::Ids, frame_for(bytes.len()));
         writer.push(&bytes)?;
         let parts = RunParts {
             dimension: dim as u32,
@@ -256,9 +270,8 @@ impl Rebuild<'_> {
         };
         self.watch.check()?;
         let bytes = parts.write();
-        let directory = vault.seal(Kind::Directory, frame_for(bytes.len()), &bytes)?;
-        vault.put(&directory)?;
-        Run::new(vault, &self.index.shared.cache, self.to, directory.reference, parts, ids)
+        let directory = drafts.put(Kind::Directory, frame_for(bytes.len()), &bytes)?;
+        Run::new(&self.index.vault, &self.index.shared.cache, self.to, directory, parts, ids)
     }
 
     /// As many extents from `start` on as the budget holds, at least one.
@@ -307,11 +320,15 @@ impl Rebuild<'_> {
             let (start, end) = ((rows.start - first) as usize * dim, (rows.end - first) as usize * dim);
             &staged.f32s()[start..end]
         };
-        // Enough work for all threads, little enough memory: some megabytes of codes at a time.
-        let batch = GRAIN * self.index.shared.exec.threads() * 8;
-        for start in group.clone().step_by(batch) {
+        // Enough work for all threads, little enough memory and time.
+        let step = (STEP_BYTES / (dim * 4)) as u32;
+        let mut start = group.start;
+        while start < group.end {
             self.watch.check()?;
-            let end = group.end.min(start + batch);
+            let mut end = start + 1;
+            while end < group.end && extents.rows(end).end - extents.rows(start).start <= step {
+                end += 1;
+            }
             let encoded = self.index.shared.exec.map((end - start).div_ceil(GRAIN), |i| {
                 let range = start + i * GRAIN..end.min(start + (i + 1) * GRAIN);
                 let encode = |e: usize| -> Result<Buffer> {
@@ -328,18 +345,20 @@ impl Rebuild<'_> {
                     codes.align()?;
                 }
             }
+            self.watch.check()?;
             if let Some(vectors) = &mut vectors {
                 for e in start..end {
                     push_f32s(vectors, of(e))?;
                     vectors.align()?;
                 }
             }
+            start = end;
         }
         Ok(())
     }
 
     /// Payload in the old order, with an index in the new one: contents are read front to back, once.
-    fn write_payload(&self, rows: &Range<u32>, map: &[u32], live: usize) -> Result<Option<(super::blob::Blob, super::blob::Blob)>> {
+    fn write_payload(&self, drafts: &Drafts, rows: &Range<u32>, map: &[u32], live: usize) -> Result<Option<(Blob, Blob)>> {
         let s = &self.pinned;
         let runs = s.runs[self.runs.clone()].iter().map(|(base, r)| (*base, r.len(), r.payload.as_ref()));
         let deltas = s.deltas[..self.deltas].iter().map(|(base, d)| (*base, d.len(), d.payload.as_ref()));
@@ -347,16 +366,16 @@ impl Rebuild<'_> {
         if parts.iter().all(|(_, _, payload)| payload.is_none()) {
             return Ok(None);
         }
-        let vault = &self.index.vault;
-        let mut data = BlobWriter::new(vault, Kind::Payload, FrameSize::K16);
+        let mut data = BlobWriter::new(drafts, Kind::Payload, FrameSize::K16);
         let mut entries = try_zeroed::<Entry>(live, "rebuild")?;
-        let (mut at, mut bytes) = (0u64, Vec::new());
+        let (mut at, mut bytes, mut checked) = (0u64, Vec::new(), 0);
         for (base, len, payload) in parts {
             let Some(payload) = payload else { continue };
             let mut reader = PayloadReader::new(payload);
             for row in 0..len {
-                if row.is_multiple_of(256) {
+                if row.is_multiple_of(256) || at - checked > STEP_PAYLOAD {
                     self.watch.check()?;
+                    checked = at;
                 }
                 let place = map[(base + row - rows.start) as usize];
                 if place == DROPPED {
@@ -368,7 +387,7 @@ impl Rebuild<'_> {
                 at += bytes.len() as u64;
             }
         }
-        let mut index = BlobWriter::new(vault, Kind::Payload, FrameSize::K4);
+        let mut index = BlobWriter::new(drafts, Kind::Payload, FrameSize::K4);
         for piece in entries.chunks(4096) {
             let mut bytes = Vec::with_capacity(piece.len() * ENTRY);
             piece.iter().for_each(|e| e.write(&mut bytes));

@@ -42,6 +42,11 @@ impl Scratch {
         std::mem::take(&mut self.hits)
     }
 
+    /// Bytes held.
+    pub(super) fn capacity(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Overwrites what was opened.
     pub(super) fn wipe(&mut self) {
         self.buffer.bytes_mut()[..self.used].zeroize();

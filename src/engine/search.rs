@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use zeroize::Zeroize;
+
 use super::fields;
 use super::generation::Generation;
 use super::index::Index;
@@ -19,10 +21,13 @@ use crate::exec::{Exec, Watch};
 use crate::ivf::{ProbeScratch, TopK};
 use crate::kernels::{self, LANES};
 use crate::quant::Prepared;
-use crate::types::{IdKind, MAX_TOP_K, Metric, Similarity};
+use crate::types::{IdKind, MAX_TOP_K, Similarity};
 
 /// Results of a query unless asked otherwise.
 const DEFAULT_TOP_K: u32 = 100;
+/// What a query's memory may hold to be kept for the next one: candidates, and bytes of scratch.
+const KEPT_CANDIDATES: usize = 1 << 16;
+const KEPT_SCRATCH: usize = 8 << 20;
 /// Queries that one work item of a batch answers.
 const BATCH_GRAIN: usize = 8;
 
@@ -46,8 +51,8 @@ struct Plan {
     n_probes: usize,
     /// Candidates to rerank; equal to `top_k` where codes are exact.
     candidates: usize,
-    /// Least score of a result.
-    least: f32,
+    /// Greatest distance of a result.
+    radius: f32,
 }
 
 /// Nearest rows of a query with their distances, nearest first.
@@ -60,6 +65,17 @@ impl Index {
     /// The nearest items of each query (`n_queries x dimension` values). Never an error because fewer than `top_k`
     /// items exist.
     pub fn query(
+        &self,
+        queries: &[f32],
+        n_queries: usize,
+        dimension: u32,
+        options: &QueryOptions,
+        watch: &Watch,
+    ) -> Result<Results> {
+        self.reading(|| self.query_once(queries, n_queries, dimension, options, watch))
+    }
+
+    fn query_once(
         &self,
         queries: &[f32],
         n_queries: usize,
@@ -121,7 +137,7 @@ impl Index {
         if self.snapshot.load().config.id_kind != IdKind::U64 {
             return Err(Error::Unsupported { what: "query_into for ids that are byte strings" });
         }
-        let (snapshot, answers) = self.answer(queries, n_queries, dimension, options, watch)?;
+        let (snapshot, answers) = self.reading(|| self.answer(queries, n_queries, dimension, options, watch))?;
         for (q, answer) in answers.iter().enumerate() {
             counts[q] = answer.rows.len() as u32;
             for (i, &(distance, row)) in answer.rows.iter().enumerate() {
@@ -163,13 +179,16 @@ impl Index {
                 .map(|q| {
                     watch.check()?;
                     let query = &queries[q * dim..(q + 1) * dim];
-                    let answer = scratch.run(query, q, &snapshot, &generation, &plan);
+                    let answer = scratch.run(query, q, &snapshot, &generation, &plan, watch);
                     scratch.scratch.wipe();
                     answer
                 })
                 .collect::<Result<Vec<_>>>();
             self.cache_hits.fetch_add(scratch.scratch.take_hits(), Ordering::Relaxed);
-            self.scratch.lock().push(scratch);
+            scratch.wipe();
+            if scratch.is_small() {
+                self.scratch.lock().push(scratch);
+            }
             answers
         };
         let pieces = n_queries.div_ceil(BATCH_GRAIN);
@@ -213,17 +232,34 @@ impl Plan {
             true => (top_k as u64 * u64::from(mult.max(1))).min(s.live()) as usize,
             false => top_k,
         };
-        let least = match o.has_radius && o.radius < f32::INFINITY {
-            true if o.radius < 0.0 && s.config.metric != Metric::InnerProduct => f32::INFINITY,
-            true => s.config.metric.score(o.radius),
-            false => f32::NEG_INFINITY,
-        };
-        Self { top_k, n_probes, candidates, least }
+        Self { top_k, n_probes, candidates, radius: if o.has_radius { o.radius } else { f32::INFINITY } }
     }
 }
 
 impl QueryScratch {
-    fn run(&mut self, query: &[f32], number: usize, s: &Snapshot, g: &Generation, plan: &Plan) -> Result<Answer> {
+    /// Overwrites what remains of the last query.
+    fn wipe(&mut self) {
+        self.scratch.wipe();
+        self.query.zeroize();
+        self.vector.zeroize();
+        self.prepared.wipe();
+        self.probe.wipe();
+    }
+
+    /// Whether it is worth keeping: one query with many candidates must not hold its memory for ever.
+    fn is_small(&self) -> bool {
+        self.found.capacity() <= KEPT_CANDIDATES && self.scratch.capacity() <= KEPT_SCRATCH
+    }
+
+    fn run(
+        &mut self,
+        query: &[f32],
+        number: usize,
+        s: &Snapshot,
+        g: &Generation,
+        plan: &Plan,
+        watch: &Watch,
+    ) -> Result<Answer> {
         self.query.resize(query.len(), 0.0);
         take_vector(query, &mut self.query, s.config.metric)
             .map_err(|got| Error::item(number, "query", got, "finite values, not all 0 under cosine"))?;
@@ -231,18 +267,19 @@ impl QueryScratch {
         if plan.top_k == 0 {
             return Ok(Answer { rows: Vec::new(), stats });
         }
-        self.scan(s, g, plan, &mut stats)?;
+        self.scan(s, g, plan, &mut stats, watch)?;
         if g.quantizer.needs_rerank() {
             self.rerank(s, g, plan, &mut stats)?;
         }
         stats.bytes_opened = self.scratch.opened;
         let metric = s.config.metric;
-        let near = self.found.iter().take_while(|(score, _)| *score >= plan.least);
-        Ok(Answer { rows: near.map(|&(score, row)| (metric.distance(score), row)).collect(), stats })
+        // Compared as distances, so that what is told to be at the radius is inside.
+        let found = self.found.iter().map(|&(score, row)| (metric.distance(score), row));
+        Ok(Answer { rows: found.take_while(|(distance, _)| *distance <= plan.radius).collect(), stats })
     }
 
     /// Leaves the best candidates by code in `found`.
-    fn scan(&mut self, s: &Snapshot, g: &Generation, plan: &Plan, stats: &mut QueryStats) -> Result<()> {
+    fn scan(&mut self, s: &Snapshot, g: &Generation, plan: &Plan, stats: &mut QueryStats, watch: &Watch) -> Result<()> {
         let kernels = kernels::best();
         g.centroids.probe(&self.query, plan.n_probes, &mut self.probe, &mut self.lists);
         g.quantizer.prepare(&self.query, &mut self.prepared);
@@ -255,6 +292,7 @@ impl QueryScratch {
             let centroid = g.centroids.row(list as usize);
             for (base, run) in &s.runs {
                 for e in run.extents.of_list(list as usize) {
+                    watch.check()?;
                     let rows = run.extents.rows(e);
                     let lanes = rows.len().next_multiple_of(LANES);
                     if self.scores.len() < lanes {
@@ -311,6 +349,10 @@ impl QueryScratch {
                 Similarity::L2 => -kernels.l2(&self.query, vector),
                 Similarity::Dot => kernels.dot(&self.query, vector),
             };
+            // Beyond the range of float32: as far as can be, but never in the way of others.
+            if score.is_nan() {
+                *score = f32::NEG_INFINITY;
+            }
         }
         self.found.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         self.found.truncate(plan.top_k);

@@ -1,5 +1,6 @@
 //! What all indexes of one db share: store, threads, cache, log, and whether the db may still be used.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,7 +31,7 @@ impl Shared {
     pub(super) fn open(url: &str, options: &DbOptions) -> Result<Self> {
         let limit = |n: u64| if n == 0 { u64::MAX } else { n };
         // Half of the limit for the cache, half for jobs: ids, deltas and scratch are small beside both.
-        let half = limit(options.memory_limit / 2);
+        let half = limit(options.memory_limit.div_ceil(2));
         Ok(Self {
             backend: Backend::open(url, options.read_only)?,
             exec: Exec::new(options.threads),
@@ -69,7 +70,8 @@ impl Shared {
     /// Sends a record to the log callback, if there is one.
     pub(super) fn log(&self, level: LogLevel, target: &str, message: &str) {
         if let Some(sink) = &self.log {
-            sink(level, target, message);
+            // A caller's panic must not end a job before its waiters are told.
+            let _ = catch_unwind(AssertUnwindSafe(|| sink(level, target, message)));
         }
     }
 }

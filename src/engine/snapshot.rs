@@ -71,6 +71,12 @@ impl Snapshot {
         u64::from(self.end) - self.tombstones.count()
     }
 
+    /// Number of live items in runs.
+    pub(super) fn live_in_runs(&self) -> u64 {
+        let end = self.runs_end();
+        u64::from(end) - self.tombstones.iter().take_while(|&row| row < end).count() as u64
+    }
+
     /// Number of items in deltas.
     pub(super) fn delta_items(&self) -> u64 {
         u64::from(self.end - self.runs_end())

@@ -15,6 +15,7 @@ use super::curve::RecallCurve;
 use super::generation::Generation;
 use super::index::Index;
 use super::job::TrainingJob;
+use super::manifest::Config;
 use super::merge::{BUDGET, PAGE_ROWS};
 use super::options::{LogLevel, TrainOptions};
 use super::rebuild::{Rebuild, Rebuilt};
@@ -36,6 +37,8 @@ const LEAST_SAMPLE_PER_LIST: u64 = 16;
 /// Most held-out rows, and their most share of the items as a divisor.
 const HELD_OUT: usize = 512;
 const HELD_OUT_SHARE: u64 = 20;
+/// Bytes of vectors read and processed at a time, whatever the batch size.
+const MAX_PAGE_BYTES: usize = 4 << 20;
 /// Rounds of catching up with writers before the last one is done under the writer's lock.
 const CATCH_UP_ROUNDS: usize = 8;
 /// Items that may be coded under the writer's lock.
@@ -67,7 +70,7 @@ impl Index {
         if slot.as_ref().is_some_and(|j| !j.is_over()) {
             return Err(Error::TrainingInProgress);
         }
-        self.plan(options, &s)?;
+        self.plan(options, &s.config, s.live())?;
         let job = Arc::new(TrainingJob::new(*options));
         let me = self.me.upgrade().ok_or(Error::Closed { what: "index" })?;
         let at_work = Arc::clone(&job);
@@ -76,12 +79,13 @@ impl Index {
         Ok(job)
     }
 
-    /// What follows a write: a merge if one is due, training if the index has outgrown its lists. Whether a job was
-    /// started, and the number of items above which one is.
-    pub(super) fn after_write(&self, live: u64) -> (bool, u64) {
-        self.merge_if_due();
+    /// Starts training if an upsert made the index outgrow its lists. Whether a job was started, and the number of
+    /// items above which one is.
+    pub(super) fn train_if_outgrown(&self, live: u64) -> (bool, u64) {
         let s = self.snapshot.load();
         let threshold = retrain_threshold(s.config.retrain_threshold, s.generation.as_deref());
+        // A job that failed would fail again, and one that was cancelled is not wanted: not before it is another index.
+        let threshold = threshold.max(self.train_again_above.load(Ordering::Relaxed));
         if !s.config.auto_train || live <= threshold {
             return (false, threshold);
         }
@@ -96,8 +100,8 @@ impl Index {
         Watch { cancel: Some(self.shared.closing.clone()), deadline: None }
     }
 
-    fn plan(&self, o: &TrainOptions, s: &Snapshot) -> Result<Plan> {
-        let n = s.live();
+    /// The numbers of a job over `n` items.
+    fn plan(&self, o: &TrainOptions, config: &Config, n: u64) -> Result<Plan> {
         if o.n_lists > MAX_LISTS {
             return Err(Error::invalid("n_lists", o.n_lists, "1 to 1048576, or 0 for automatic"));
         }
@@ -114,12 +118,14 @@ impl Index {
         let held_out = (n / HELD_OUT_SHARE).min(HELD_OUT as u64).min(n - MIN_ROWS_PER_LIST * n_lists);
         let most = if o.max_training_vectors == 0 { u64::MAX } else { o.max_training_vectors.max(MIN_ROWS_PER_LIST * n_lists) };
         let wanted = (n - held_out).min(n_lists * kmeans::ROWS_PER_LIST as u64).min(most);
-        let page_rows = if o.batch_size == 0 { PAGE_ROWS } else { o.batch_size as usize };
+        let dim = config.dimension as usize;
+        // No larger than what is soon read, so that a cancellation is noticed soon.
+        let most_rows = (MAX_PAGE_BYTES / (dim * 4).max(1)).max(1);
+        let page_rows = if o.batch_size == 0 { PAGE_ROWS } else { o.batch_size as usize }.min(most_rows);
         let limit = match o.max_memory_mb {
             0 => self.shared.job_memory,
             mb => mb.saturating_mul(1 << 20).min(self.shared.job_memory),
         };
-        let dim = s.config.dimension as usize;
         let fixed = fixed_memory(n, dim, n_lists, held_out, page_rows as u64);
         let (sample, budget) = fit(limit, fixed, dim, n_lists as usize, wanted)?;
         Ok(Plan {
@@ -130,7 +136,7 @@ impl Index {
             budget,
             max_iters: if o.max_iters == 0 { 100 } else { o.max_iters },
             tolerance: if o.tolerance == 0.0 { 1e-6 } else { o.tolerance },
-            seed: if o.seed == 0 { s.config.seed } else { o.seed },
+            seed: if o.seed == 0 { config.seed } else { o.seed },
         })
     }
 
@@ -144,6 +150,8 @@ impl Index {
                 .unwrap_or(Err(Error::Internal { what: "training panicked" }))
         });
         self.pinned_runs.store(0, Ordering::Release);
+        let live = self.snapshot.load().live();
+        self.train_again_above.store(if result.is_ok() { 0 } else { live + live / 4 }, Ordering::Relaxed);
         match &result {
             Ok(()) => self.shared.log(LogLevel::Info, "train", "training ends: published"),
             Err(e) => self.shared.log(LogLevel::Warn, "train", &format!("training ends: {e}")),
@@ -158,19 +166,7 @@ impl Index {
 
     fn train_now(&self, job: &TrainingJob, watch: &Watch) -> Result<()> {
         self.enter()?;
-        let pinned = {
-            let _merging = self.merging.lock();
-            if !self.snapshot.load().deltas.is_empty() {
-                let s = self.snapshot.load();
-                let runs = s.runs.len()..s.runs.len();
-                drop(s);
-                self.rewrite(runs, watch)?;
-            }
-            let s = self.snapshot.load_full();
-            self.pinned_runs.store(s.runs.len(), Ordering::Release);
-            s
-        };
-        let plan = self.plan(&job.options, &pinned)?;
+        let (pinned, plan) = self.pin(job, watch)?;
         let (mut generation, mut calibrator) = self.learn(job, watch, &pinned, &plan)?;
 
         job.progress.enter(Phase::Encoding, u64::from(pinned.runs_end()));
@@ -183,7 +179,7 @@ impl Index {
         drop(pinned);
 
         job.progress.enter(Phase::Publishing, 0);
-        let _merging = self.merging.lock();
+        let _merging = self.lock_merging(watch)?;
         let mut parts = vec![first];
         for _ in 0..CATCH_UP_ROUNDS {
             let now = self.snapshot.load_full();
@@ -206,6 +202,28 @@ impl Index {
         self.publish(&parts, Some((Arc::new(generation), sealed)))
     }
 
+    /// Merges what is unmerged, and pins the runs: the job reads nothing else. Plans for what they hold.
+    fn pin(&self, job: &TrainingJob, watch: &Watch) -> Result<(Arc<Snapshot>, Plan)> {
+        let _merging = self.lock_merging(watch)?;
+        let mut round = 0;
+        loop {
+            let runs = self.snapshot.load().runs.len();
+            if !self.snapshot.load().deltas.is_empty() {
+                self.rewrite(runs..runs, watch)?;
+            }
+            let s = self.snapshot.load_full();
+            match self.plan(&job.options, &s.config, s.live_in_runs()) {
+                // Most of the items were replaced meanwhile and lie in deltas again.
+                Err(Error::InsufficientVectors { .. }) if !s.deltas.is_empty() && round < CATCH_UP_ROUNDS => round += 1,
+                plan => {
+                    let plan = plan?;
+                    self.pinned_runs.store(s.runs.len(), Ordering::Release);
+                    return Ok((s, plan));
+                }
+            }
+        }
+    }
+
     /// Samples, clusters, fits the quantizer.
     fn learn(&self, job: &TrainingJob, watch: &Watch, s: &Arc<Snapshot>, plan: &Plan) -> Result<(Generation, Calibrator)> {
         let dim = s.config.dimension as usize;
@@ -221,16 +239,16 @@ impl Index {
         watch.check()?;
         let number = s.generation.as_ref().map_or(0, |g| g.number) + 1;
         let generation = Generation { number, items: s.live(), centroids, quantizer, curve: RecallCurve::default() };
-        Ok((generation, Calibrator::new(similarity, dim, held_out)))
+        Ok((generation, Calibrator::new(similarity, dim, held_out, &s.tombstones)))
     }
 
     /// The sample's vectors, and the held-out rows with theirs.
     #[allow(clippy::type_complexity, reason = "two columns of one sample")]
     fn draw(&self, job: &TrainingJob, watch: &Watch, s: &Arc<Snapshot>, plan: &Plan) -> Result<(Vec<f32>, Vec<(u32, Vec<f32>)>)> {
         let dim = s.config.dimension as usize;
-        let live: u64 = u64::from(s.runs_end()) - s.tombstones.iter().take_while(|&r| r < s.runs_end()).count() as u64;
-        let total = (plan.sample + plan.held_out).min(live as usize);
-        let chosen = sample_indices(live as usize, total, plan.seed);
+        let live = s.live_in_runs() as usize;
+        let total = (plan.sample + plan.held_out).min(live);
+        let chosen = sample_indices(live, total, plan.seed);
         let apart = sample_indices(total, plan.held_out.min(total), plan.seed ^ 1);
         let mut sample = try_with_capacity((total - apart.len()) * dim, "training sample")?;
         let mut held_out = Vec::with_capacity(apart.len());
@@ -288,11 +306,14 @@ impl Index {
 
 /// The number of items above which an index trains by itself: `per_list` while untrained; then `per_list` a list, or
 /// where the automatic number of lists, which grows with the root of the items, would be twice what it was, whichever
-/// comes first.
+/// comes first. Never before it has grown by a quarter: under a small `per_list` the rule would hold again at once.
 fn retrain_threshold(per_list: u64, generation: Option<&Generation>) -> u64 {
     match generation.filter(|g| g.number > 0) {
         None => per_list,
-        Some(g) => per_list.saturating_mul(g.lists() as u64).min(g.items.saturating_mul(4).max(per_list)),
+        Some(g) => {
+            let full = per_list.saturating_mul(g.lists() as u64);
+            full.min(g.items.saturating_mul(4).max(per_list)).max(g.items.saturating_add(g.items / 4))
+        }
     }
 }
 
@@ -376,9 +397,12 @@ mod tests {
         assert_eq!(retrain_threshold(10_000, Some(&g)), 40_004);
         // Lists chosen by hand, few or many, do not set off a storm.
         g.items = 5_000_000;
-        assert_eq!(retrain_threshold(10_000, Some(&g)), 4_000_000);
+        assert_eq!(retrain_threshold(10_000, Some(&g)), 6_250_000);
         g.items = 100;
         assert_eq!(retrain_threshold(10_000, Some(&g)), 10_000);
+        // Nor does a small threshold, whose 400 lists are full as soon as they are made.
+        g.items = 10_000;
+        assert_eq!(retrain_threshold(10, Some(&g)), 12_500);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! for it comes. Closing takes no more tasks, waits for the tasks queued, whose jobs were
 //! cancelled before and end at once. A forked child has neither thread and leaves the channels alone.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, unbounded};
@@ -47,7 +48,8 @@ impl Workers {
                 Lane::Train => "cyborg-train",
                 Lane::Merge => "cyborg-merge",
             };
-            let run = move || receiver.into_iter().for_each(|task| task());
+            // A task that panics must not take the thread along: others wait for it.
+            let run = move || receiver.into_iter().for_each(|task| drop(catch_unwind(AssertUnwindSafe(task))));
             let handle = std::thread::Builder::new().name(name.into()).spawn(run);
             thread.handle = Some(handle.map_err(|_| Error::NoMemory { what: "worker thread", needed: 1, got: 0 })?);
             thread.sender = Some(sender);
@@ -70,7 +72,7 @@ impl Workers {
             if let Some(handle) = handle
                 && handle.thread().id() != std::thread::current().id()
             {
-                // A panic in a task was caught by the job it belongs to; what is left to do is to end.
+                // Panics of tasks were caught; what is left to do is to end.
                 let _ = handle.join();
             }
         }
@@ -82,6 +84,17 @@ mod tests {
     use super::*;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn a_task_that_panics_does_not_stop_the_next_one() {
+        let workers = Workers::default();
+        let seen = Arc::new(AtomicUsize::new(0));
+        let after = Arc::clone(&seen);
+        workers.submit(Lane::Merge, Box::new(|| panic!("planted"))).unwrap();
+        workers.submit(Lane::Merge, Box::new(move || after.store(1, Ordering::Relaxed))).unwrap();
+        workers.close();
+        assert_eq!(seen.load(Ordering::Relaxed), 1);
+    }
 
     #[test]
     fn runs_tasks_in_order_and_joins() {

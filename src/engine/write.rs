@@ -1,7 +1,7 @@
 //! Upserts and deletes: concurrent calls grouped into one durable commit.
 //!
 //! Every call puts its checked request into the queue and then takes the writer's lock. Whoever gets the lock commits
-//! everything queued so far as one delta; the others find their request done when they get it. So while one commit
+//! what is queued by then as one delta; the others find their request done when they get it. So while one commit
 //! waits for the disk the next group gathers, and a lone writer pays for no hand-over.
 //!
 //! A commit is durable before it is visible: the delta and the new head go to the store in one transaction, then ids,
@@ -26,10 +26,23 @@ use crate::buffer::Buffer;
 use crate::error::{Error, Result, try_with_capacity};
 use crate::types::Similarity;
 
+/// Bytes that a group may reach by taking in another call.
+const GROUP_BYTES: u64 = 64 << 20;
+
 /// What one call wants written.
 pub(super) enum Op {
     Upsert(Intake),
     Delete(IdColumn),
+}
+
+impl Op {
+    /// Bytes it adds to a delta, about.
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Upsert(intake) => intake.ids.memory() + intake.vectors.len() as u64 + intake.data.len() as u64,
+            Self::Delete(ids) => ids.memory(),
+        }
+    }
 }
 
 /// What a committed call learns.
@@ -60,20 +73,38 @@ impl Index {
     /// Commits `op`, together with whatever other calls want written at the same time.
     pub(super) fn write(&self, op: Op) -> Result<Outcome> {
         let request = Arc::new(Request { op, done: Mutex::new(None) });
-        self.queue.lock().push(Arc::clone(&request));
-        let mut writer = self.writer.lock();
-        if let Some(done) = request.done.lock().take() {
-            return done;
+        self.queue.lock().push_back(Arc::clone(&request));
+        loop {
+            let mut writer = self.writer.lock();
+            if let Some(done) = request.done.lock().take() {
+                return done;
+            }
+            let group = self.next_group();
+            if group.is_empty() {
+                return Err(Error::Internal { what: "a request was not answered" });
+            }
+            if let Err(e) = self.commit_group(&mut writer, &group) {
+                // While the lock is held: who gets it next must find an answer.
+                group.iter().for_each(|r| {
+                    r.done.lock().get_or_insert_with(|| Err(e.clone()));
+                });
+            }
         }
-        let group = std::mem::take(&mut *self.queue.lock());
-        let result = self.commit_group(&mut writer, &group);
-        drop(writer);
-        if let Err(e) = result {
-            group.iter().for_each(|r| {
-                r.done.lock().get_or_insert_with(|| Err(e.clone()));
-            });
+    }
+
+    /// Takes requests off the queue: at least one, and as many as make a delta of a bounded size.
+    fn next_group(&self) -> Vec<Arc<Request>> {
+        let mut queue = self.queue.lock();
+        let (mut group, mut bytes) = (Vec::new(), 0);
+        while let Some(request) = queue.pop_front() {
+            bytes += request.op.bytes();
+            if bytes > GROUP_BYTES && !group.is_empty() {
+                queue.push_front(request);
+                break;
+            }
+            group.push(request);
         }
-        request.done.lock().take().unwrap_or(Err(Error::Internal { what: "a request was not answered" }))
+        group
     }
 
     fn commit_group(&self, writer: &mut WriterState, group: &[Arc<Request>]) -> Result<()> {
@@ -126,7 +157,9 @@ fn answer(group: &[Arc<Request>], outcomes: &[Outcome], live: u64) {
 fn settle_dimension(current: &Snapshot, group: &[Arc<Request>]) -> usize {
     let mut dimension = current.config.dimension;
     for request in group {
-        if let Op::Upsert(intake) = &request.op {
+        if let Op::Upsert(intake) = &request.op
+            && intake.ids.len() > 0
+        {
             match check_dimension(intake.dimension as u32, dimension) {
                 Ok(d) => dimension = d as u32,
                 Err(e) => *request.done.lock() = Some(Err(e)),

@@ -8,6 +8,8 @@
 
 use std::sync::OnceLock;
 
+use zeroize::Zeroize;
+
 use super::TopK;
 use super::bytes::{ByteCentroids, ByteSpace, round, stride};
 use crate::buffer::Buffer;
@@ -61,6 +63,12 @@ impl Default for ProbeScratch {
 }
 
 impl ProbeScratch {
+    /// Overwrites what came from the query.
+    pub fn wipe(&mut self) {
+        self.weights.zeroize();
+        self.codes.zeroize();
+    }
+
     /// Empty scratch.
     #[must_use]
     pub fn new() -> Self {

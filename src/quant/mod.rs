@@ -13,6 +13,8 @@ mod tests;
 pub use flat::Flat;
 pub use sq8::Sq8;
 
+use zeroize::Zeroize;
+
 use crate::error::{Error, Result};
 use crate::ivf::Centroids;
 use crate::kernels::{Kernels, LANES};
@@ -38,6 +40,15 @@ pub struct Prepared {
     codes: Vec<i8>,
     scale: f32,
     offset: f32,
+}
+
+impl Prepared {
+    /// Overwrites the query.
+    pub fn wipe(&mut self) {
+        self.query.zeroize();
+        self.weights.zeroize();
+        self.codes.zeroize();
+    }
 }
 
 impl Quantizer {

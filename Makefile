@@ -78,10 +78,10 @@ test: setup test-rust test-c test-go test-readme ## every check; what CI runs
 	@echo "make test: every check passed"
 
 setup:
-	@tools/setup.sh rust c go python valgrind cmake pkg-config
+	@tools/setup.sh rust c c++ go python valgrind cmake pkg-config
 
-test-rust: ## format, lints, Rust tests with both AES providers, documentation
-	@tools/setup.sh rust c
+test-rust: ## format, lints, tests (C programs of tests/c too) with both AES providers, documentation
+	@tools/setup.sh rust c c++ valgrind
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --all-targets --no-default-features -- -D warnings
@@ -89,8 +89,8 @@ test-rust: ## format, lints, Rust tests with both AES providers, documentation
 	$(CARGO) test --locked --no-default-features --lib -- crypto
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
-test-c: $(STATIC) $(BUILD)/demo ## C tests, plain, under sanitizers and valgrind; examples; out-of-tree consumers
-	@tools/setup.sh c valgrind cmake pkg-config
+test-c: $(STATIC) $(BUILD)/demo ## C examples and out-of-tree consumers, linked both ways
+	@tools/setup.sh c cmake pkg-config
 	$(MAKE) -C bindings/c test
 	$(BUILD)/demo $(WORDS)
 
@@ -112,8 +112,8 @@ test-readme: $(GO_LIB) ## the README's C and Go programs
 	cd $(README)/go && $(GO) mod init readme && $(GO) mod edit -require cyborg.invalid/cyborgdb@v0.0.0 \
 		-replace cyborg.invalid/cyborgdb=$(abspath bindings/go) && $(GO) run .
 
-soak: $(STATIC) ## the tests again with the long ones SOAK (25) times as long
-	@tools/setup.sh rust c
+soak: ## the tests again with the long ones SOAK (25) times as long
+	@tools/setup.sh rust c c++ valgrind
 	CYBORG_SOAK=$(SOAK) $(CARGO) test --locked --release
 
 # --- figures ----------------------------------------------------------------------------------------------------

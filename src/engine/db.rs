@@ -117,8 +117,9 @@ impl Db {
         Ok(())
     }
 
-    /// Cancels jobs, waits for background work and closes the store. Later calls on the db and its indexes give
-    /// `Closed`; calls under way end by themselves. Idempotent.
+    /// Cancels jobs and waits for background work. Later calls on the db and its indexes give `Closed`; calls under way
+    /// end by themselves. The store itself is closed when the last handle on the db, its indexes and cursors is gone.
+    /// Idempotent.
     pub fn close(&self) {
         // In a forked child the threads and locks belong to the parent.
         if self.shared.is_forked() || !self.shared.close() {

@@ -18,7 +18,9 @@ BUILD   := build
 C_FLAGS := -std=c11 -O2 -g -Wall -Wextra -Wpedantic -Werror -Iinclude
 C_LIBS  := -lpthread -ldl -lm -lgcc_s
 SOURCES := $(shell find src -name '*.rs' 2>/dev/null) Cargo.toml Cargo.lock build.rs
+GO_LIB  := bindings/go/lib/libcyborg.a
 WORDS   := tests/data/words.bin
+README  := $(BUILD)/readme
 # Where `make bench-compare` finds the public dataset (it makes it there) and keeps Python's packages.
 DATA    ?= $(BUILD)/data
 VENV    := $(BUILD)/venv
@@ -31,13 +33,18 @@ help: ## this list
 
 # --- the library ------------------------------------------------------------------------------------------------
 
-lib: $(STATIC) ## the release library, static and shared, under target/release
+lib: $(STATIC) $(GO_LIB) ## the release library, static and shared, under target/release
 
 # Both crate types in one compilation, without the Rust one: link-time optimisation applies only so.
 $(STATIC) $(SHARED) &: $(SOURCES)
 	@tools/setup.sh rust c
 	$(CARGO) rustc --locked --release --lib --crate-type staticlib,cdylib
 	@touch $(STATIC) $(SHARED)
+	@ln -sf libcyborg.so $(SHARED).0 # the name that programs look for, see build.rs
+
+# What the Go package links with: the static library and the header that fits it.
+$(GO_LIB): $(STATIC) include/cyborg.h
+	cp $(STATIC) include/cyborg.h $(@D)/
 
 header: ## rewrite include/cyborg.h and the golden files from src/ffi
 	@tools/setup.sh rust c
@@ -61,7 +68,7 @@ $(BUILD)/demo: bindings/c/examples/demo.c bindings/c/examples/words.h include/cy
 	@mkdir -p $(BUILD)
 	$(CC) $(C_FLAGS) -o $@ $< $(STATIC) $(C_LIBS)
 
-demo-go: $(STATIC) ## the same from Go
+demo-go: $(GO_LIB) ## the same from Go
 	@tools/setup.sh go
 	cd bindings/go && $(GO) run ./examples/demo ../../$(WORDS)
 
@@ -87,20 +94,23 @@ test-c: $(STATIC) $(BUILD)/demo ## C tests, plain, under sanitizers and valgrind
 	$(MAKE) -C bindings/c test
 	$(BUILD)/demo $(WORDS)
 
-test-go: $(STATIC) ## Go: vet, tests under the race detector, examples
+test-go: $(GO_LIB) ## Go: vet, tests under the race detector, examples
 	@tools/setup.sh go
 	cd bindings/go && test -z "$$(gofmt -l . | tee /dev/stderr)" && $(GO) vet ./... && $(GO) test -race -count=1 ./...
 	cd bindings/go && $(GO) run ./examples/demo ../../$(WORDS)
 
-# The programs in the README are compiled and run as they stand there.
-test-readme: $(STATIC) ## the README's C and Go programs
+# The programs in the README are compiled and run as they stand there, the C one linked in both ways.
+test-readme: $(GO_LIB) ## the README's C and Go programs
 	@tools/setup.sh c go
-	@rm -rf $(BUILD)/readme && mkdir -p $(BUILD)/readme/go
-	awk '/^```/ { on = ($$0 == "```c"); next } on' README.md > $(BUILD)/readme/readme.c
-	$(CC) $(C_FLAGS) -o $(BUILD)/readme/readme $(BUILD)/readme/readme.c $(STATIC) $(C_LIBS)
-	cd $(BUILD)/readme && ./readme
-	awk '/^```/ { on = ($$0 == "```go"); next } on' README.md > $(BUILD)/readme/go/main.go
-	tools/readme_go.sh $(BUILD)/readme/go
+	@rm -rf $(README) && mkdir -p $(README)/static $(README)/dynamic $(README)/go
+	awk '/^```/ { on = ($$0 == "```c"); next } on' README.md > $(README)/app.c
+	awk '/^```/ { on = ($$0 == "```go"); next } on' README.md > $(README)/go/main.go
+	$(CC) $(README)/app.c -Iinclude $(STATIC) -lpthread -ldl -lm -lgcc_s -o $(README)/static/app
+	$(CC) $(README)/app.c -Iinclude -L$(TARGET)/release -lcyborg -Wl,-rpath,$(abspath $(TARGET)/release) -o $(README)/dynamic/app
+	cd $(README)/static && ./app
+	cd $(README)/dynamic && ./app
+	cd $(README)/go && $(GO) mod init readme && $(GO) mod edit -require cyborg.invalid/cyborgdb@v0.0.0 \
+		-replace cyborg.invalid/cyborgdb=$(abspath bindings/go) && $(GO) run .
 
 soak: $(STATIC) ## the tests again with the long ones SOAK (25) times as long
 	@tools/setup.sh rust c

@@ -1,12 +1,16 @@
 //! Upsert, train, query and reopen of a whole index, each beside a limit measured in the same run.
 //!
 //! `cargo bench --bench index [-- DIR [n]]`: DIR holds `base.fvecs` and `queries.fvecs` (make them with
-//! benches/compare/dataset.py); without it the committed words serve. Prints rates and ratios to: a plain write +
-//! fdatasync of as many bytes (upsert), reading as many bytes from memory (query).
+//! benches/compare/dataset.py); without it the committed words serve. Limits: writing as many bytes with fdatasync
+//! (upsert), the byte multiply-adds of comparing every sampled row with every centroid once at the rate of registers
+//! (train: the one full pass that cannot be avoided), reading as many bytes from memory (query).
 
 use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
+
+#[path = "kernels/limits.rs"]
+mod limits;
 
 use cyborg::engine::{Batch, Db, DbOptions, Ids, Index, IndexOptions, QueryOptions, TrainOptions, include};
 use cyborg::exec::Watch;
@@ -74,9 +78,13 @@ fn bench(data: &Data, quantizer: QuantizerKind, dir: &Path) {
     }
     println!("   {phase:?} {:.2} s", since.elapsed().as_secs_f64());
     assert!(job.error().is_none(), "{:?}", job.error());
-    report("train", n, t.elapsed(), None);
+    let took = t.elapsed();
     let s = index.stats().unwrap();
     let info = index.describe().unwrap();
+    let products = n as f64 * f64::from(info.n_lists) * dim as f64;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+    let pass = Duration::from_secs_f64(products / (rate(limits::byte_peak().0) * threads));
+    report("train", n, took, Some((pass, limits::byte_peak().1)));
     println!("   {} lists, balance {:.2}, automatic probes {}", info.n_lists, s.balance_permille as f64 / 1000.0, info.auto_probes);
 
     let t = Instant::now();
@@ -138,6 +146,7 @@ fn queries(index: &Index, data: &Data) {
     let few = all.min(1000);
     let o = QueryOptions { top_k: 10, include: include::DISTANCE, threads: 1, ..QueryOptions::default() };
     let exact = QueryOptions { n_probes: u32::MAX >> 8, ..o };
+    let memory = memory_rate();
     let truth = index.query(&data.queries[..few * dim], few, dim as u32, &QueryOptions { threads: 0, ..exact }, &Watch::NONE).unwrap();
     let probes = index.describe().unwrap().auto_probes;
     for n_probes in [0, probes / 2, probes * 2] {
@@ -157,14 +166,18 @@ fn queries(index: &Index, data: &Data) {
         }
         let total: u64 = times.iter().sum();
         times.sort_unstable();
+        let code = dim as f64 * if index.describe().unwrap().quantizer == QuantizerKind::Flat { 4.0 } else { 1.0 };
+        let read = scanned as f64 * code * 1e9 / total as f64;
         println!(
-            "query {n_probes} probes: recall@10 {:.4}, {:.0}/s, p50 {:.0} us, p99 {:.0} us, {} vectors scanned, {:.2} GB/s of codes",
+            "query {n_probes} probes: recall@10 {:.4}, {:.0}/s, p50 {:.0} us, p99 {:.0} us, {} vectors scanned, codes read at \
+             {:.1} GB/s, {:.2} of memory",
             found as f64 / (few * 10) as f64,
             1e9 * few as f64 / total as f64,
             times[few / 2] as f64 / 1e3,
             times[few * 99 / 100] as f64 / 1e3,
             scanned / few as u64,
-            scanned as f64 * dim as f64 * if index.describe().unwrap().quantizer == QuantizerKind::Flat { 4.0 } else { 1.0 } / total as f64,
+            read / 1e9,
+            read / memory,
         );
     }
     for threads in [1, 0] {
@@ -172,6 +185,21 @@ fn queries(index: &Index, data: &Data) {
         index.query(&data.queries, all, dim as u32, &QueryOptions { threads, ..o }, &Watch::NONE).unwrap();
         println!("query batch of {all}, threads {threads}: {:.0}/s", all as f64 / t.elapsed().as_secs_f64());
     }
+}
+
+/// Units a second of a loop that says how many it does; the best of some tries.
+fn rate(f: impl Fn() -> u64) -> f64 {
+    let once = || {
+        let t = Instant::now();
+        f() as f64 / t.elapsed().as_secs_f64()
+    };
+    (0..20).map(|_| once()).fold(0.0, f64::max)
+}
+
+/// Bytes a second of one thread that reads memory larger than the caches.
+fn memory_rate() -> f64 {
+    let bytes = vec![1u8; 512 << 20];
+    rate(|| limits::read(&bytes))
 }
 
 fn fvecs(dir: &Path, most: usize) -> Data {

@@ -16,10 +16,10 @@ const FRAMES: [(FrameSize, &str); 3] =
     [(FrameSize::K4, "4 KiB"), (FrameSize::K16, "16 KiB"), (FrameSize::K64, "64 KiB")];
 
 fn main() {
-    let folder = std::env::args().skip(1).find(|a| !a.starts_with("--")).map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/bench-seal"),
-        PathBuf::from,
-    );
+    let folder = std::env::args()
+        .skip(1)
+        .find(|a| !a.starts_with("--"))
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/bench-seal"), PathBuf::from);
     let backend = Backend::open("memory:", false).unwrap();
     let vault = Vault::create(&backend, "bench", &[7; 32], b"").unwrap();
     objects(&vault);
@@ -132,7 +132,8 @@ fn durable(folder: &Path) {
         vault.commit(&manifest, &[sealed], &[]).unwrap();
     };
     // The same bytes written over in a file that has its length already, as the log has after its first round.
-    let mut file = File::options().read(true).write(true).create(true).truncate(true).open(folder.join("bare")).unwrap();
+    let mut file =
+        File::options().read(true).write(true).create(true).truncate(true).open(folder.join("bare")).unwrap();
     file.write_all(&vec![0; 16 << 20]).unwrap();
     file.sync_all().unwrap();
     let record = vec![3u8; 4224 + 4608];
@@ -167,11 +168,14 @@ fn durable(folder: &Path) {
     for (frames, label) in [(1, "one frame of 64 KiB"), (64, "the whole object")] {
         let mut out = vec![0; frames as usize * payload];
         let mut turn = 0;
-        let [read] = turns(301, [&mut || {
-            turn = (turn + 17) % (sealed.len() * 64);
-            let first = if frames == 1 { (turn % 64) as u32 } else { 0 };
-            vault.read(&sealed[turn / 64].reference, first, frames, &mut out).unwrap();
-        }]);
+        let [read] = turns(
+            301,
+            [&mut || {
+                turn = (turn + 17) % (sealed.len() * 64);
+                let first = if frames == 1 { (turn % 64) as u32 } else { 0 };
+                vault.read(&sealed[turn / 64].reference, first, frames, &mut out).unwrap();
+            }],
+        );
         println!("read and open {label}: {:.1} us, {:.2} GB/s", read * 1e6, out.len() as f64 / read * 1e-9);
     }
     // One batch of 64 at once: a table of frames in random order, as a query reads them.
@@ -179,9 +183,12 @@ fn durable(folder: &Path) {
     let small = vault.seal(Kind::Vectors, FrameSize::K4, &vec![6; 1000 * 4080]).unwrap();
     vault.put(&small).unwrap();
     let mut turn = 0u32;
-    let [read] = turns(3001, [&mut || {
-        turn = (turn + 617) % 1000;
-        vault.read(&small.reference, turn, 1, &mut out).unwrap();
-    }]);
+    let [read] = turns(
+        3001,
+        [&mut || {
+            turn = (turn + 617) % 1000;
+            vault.read(&small.reference, turn, 1, &mut out).unwrap();
+        }],
+    );
     println!("read and open one frame of 4 KiB: {:.1} us", read * 1e6);
 }

@@ -8,23 +8,19 @@
  *     #include <stdio.h>
  *     int main(void) {
  *         uint8_t key[32] = "32 random bytes that you keep..";
- *         float vectors[] = {1, 0, 0, 1}, query[] = {0.9f, 0.1f};
- *         uint64_t ids[] = {7, 8}, id = 0;
- *         uint32_t n = 0;
- *         cyborg_db *db = NULL;
- *         cyborg_index *index = NULL;
+ *         float vectors[] = {1, 0, 0, 1}, wanted[] = {0.9f, 0.1f};
+ *         uint64_t ids[] = {7, 8};
+ *         cyborg_db *db = NULL; cyborg_index *index = NULL; cyborg_results *found = NULL;
  *         cyborg_index_options options = CYBORG_INDEX_OPTIONS_INIT;
  *         cyborg_batch batch = CYBORG_BATCH_INIT;
- *         cyborg_query_options nearest = CYBORG_QUERY_OPTIONS_INIT;
- *         options.id_kind = CYBORG_ID_KIND_U64, nearest.top_k = 1;
+ *         options.id_kind = CYBORG_ID_KIND_U64;
  *         batch.count = 2, batch.dimension = 2, batch.vectors = vectors, batch.id_numbers = ids;
- *         int failed = cyborg_db_open("memory:", NULL, &db, NULL)
- *             || cyborg_index_create(db, "first", key, sizeof key, &options, &index, NULL)
- *             || cyborg_index_upsert(index, &batch, NULL, NULL, NULL)
- *             || cyborg_index_query_into(index, query, 1, 2, &nearest, NULL, &id, NULL, &n, NULL);
- *         printf("nearest: %d\n", (int)id);
- *         cyborg_index_free(index), cyborg_db_free(db);
- *         return failed;
+ *         if (cyborg_db_open("memory:", NULL, &db, NULL) ||
+ *             cyborg_index_create(db, "first", key, sizeof key, &options, &index, NULL) ||
+ *             cyborg_index_upsert(index, &batch, NULL, NULL, NULL) ||
+ *             cyborg_index_query(index, wanted, 1, 2, NULL, NULL, &found, NULL)) return 1;
+ *         printf("nearest: %d\n", (int)cyborg_results_id_u64(found, 0, 0));
+ *         return cyborg_results_free(found), cyborg_index_free(index), cyborg_db_free(db), 0;
  *     }
  *
  * The rules
@@ -435,8 +431,8 @@ CYBORG_API void cyborg_names_free(cyborg_names *names);
  * =========================================================================================================== */
 
 /**
- * An opened store. The store is closed when its db handle and all index, training and cursor objects made from it
- * are freed, in any order, or at once by cyborg_db_close().
+ * An opened store. It is closed when its db handle and all index, training and cursor objects made from it are freed,
+ * in any order; cyborg_db_close() ends its work before that.
  * Any thread may use it at any time; cyborg_db_free() must be the last call.
  */
 typedef struct cyborg_db cyborg_db;
@@ -502,9 +498,9 @@ CYBORG_API cyborg_status cyborg_db_open(const char *url, const cyborg_db_options
         cyborg_error **err);
 
 /**
- * Closes the store now: cancels and ends its training jobs, waits for background work, and lets go of the file. Calls
- * under way finish or give CYBORG_STATUS_CLOSED, as does every later call on the db and what was made from it. The
- * handles must still be freed. Closing twice changes nothing.
+ * Closes a db now: cancels its training jobs and waits for background work. Calls under way finish or give
+ * CYBORG_STATUS_CLOSED, as does every later call on the db and what was made from it. The handles must still be freed,
+ * which is also when the file is free for another writer. Closing twice changes nothing.
  * Statuses: common.
  * Since: 0.1
  */
@@ -951,8 +947,8 @@ CYBORG_API cyborg_status cyborg_index_upsert(cyborg_index *index, const cyborg_b
 
 /**
  * Like cyborg_index_upsert(), with the vectors as standard base64 (with padding) of count x dimension little-endian
- * float32 values; batch->vectors must be NULL. A length that does not match is an error.
- * Statuses: as cyborg_index_upsert().
+ * float32 values; batch->vectors must be NULL. A text of another length is an error.
+ * Statuses: as cyborg_index_upsert(), and BUFFER_TOO_SMALL.
  * Since: 0.1
  */
 CYBORG_API cyborg_status cyborg_index_upsert_base64(cyborg_index *index, const cyborg_batch *batch,

@@ -18,9 +18,8 @@ fn golden(name: &str, fresh: &str) {
         fs::write(&path, fresh).expect("a golden file");
     }
     let old = read(&path);
-    for line in old.lines().filter(|l| !fresh.lines().any(|f| f == *l)) {
-        panic!("{name}: gone or changed: {line}");
-    }
+    let gone = old.lines().find(|l| !fresh.lines().any(|f| f == *l));
+    assert_eq!(gone, None, "{name}: gone or changed");
     assert_eq!(old, fresh, "{name} has grown; run CYBORG_UPDATE=1 cargo test --test abi");
 }
 
@@ -34,9 +33,8 @@ fn exported_symbols_are_the_functions_of_the_header() {
 
     let header = read(&committed());
     let declarations = header.lines().filter(|l| l.starts_with("CYBORG_API "));
-    let mut declared: Vec<&str> = declarations
-        .map(|l| l.split('(').next().and_then(|l| l.rsplit([' ', '*']).next()).expect("a name"))
-        .collect();
+    let mut declared: Vec<&str> =
+        declarations.map(|l| l.split('(').next().and_then(|l| l.rsplit([' ', '*']).next()).expect("a name")).collect();
     declared.sort_unstable();
     assert_eq!(exported, declared, "left: exported, right: declared");
 }

@@ -3,9 +3,10 @@
 mod support;
 
 use std::fs;
+use std::process::Command;
 
 use support::header::{committed, generate, read, root};
-use support::tools::{Scratch, compile};
+use support::tools::{Scratch, compile, link_folder, run};
 
 #[test]
 fn the_committed_header_is_up_to_date() {
@@ -15,7 +16,10 @@ fn the_committed_header_is_up_to_date() {
     }
     let old = read(&path);
     if let Some((n, (a, b))) = old.lines().zip(fresh.lines()).enumerate().find(|(_, (a, b))| a != b) {
-        panic!("include/cyborg.h line {} is\n{a}\nbut src/ffi says\n{b}\nRun CYBORG_UPDATE=1 cargo test --test header", n + 1);
+        panic!(
+            "include/cyborg.h line {} is\n{a}\nbut src/ffi says\n{b}\nRun CYBORG_UPDATE=1 cargo test --test header",
+            n + 1
+        );
     }
     assert_eq!(old.len(), fresh.len(), "include/cyborg.h differs; run CYBORG_UPDATE=1 cargo test --test header");
 }
@@ -48,8 +52,13 @@ fn everything_declared_is_explained() {
             assert!(comment.contains("Since: "), "no Since: {line}");
             let fallible = lines[i..].iter().take_while(|l| !l.is_empty()).any(|l| l.contains("cyborg_error **err"));
             assert_eq!(fallible, comment.contains("Statuses: "), "statuses: {line}");
-            assert_eq!(fallible, line.starts_with("CYBORG_API cyborg_status cyborg_") && !line.contains("(cyborg_status")
-                && !line.contains("error_status"), "err and cyborg_status go together: {line}");
+            assert_eq!(
+                fallible,
+                line.starts_with("CYBORG_API cyborg_status cyborg_")
+                    && !line.contains("(cyborg_status")
+                    && !line.contains("error_status"),
+                "err and cyborg_status go together: {line}"
+            );
         }
     }
     assert!(functions > 60, "only {functions} functions found: the check looks at nothing");
@@ -100,7 +109,7 @@ fn every_initialiser_compiles() {
 }
 
 #[test]
-fn the_program_of_the_first_screen_compiles() {
+fn the_program_of_the_first_screen_works() {
     let text = read(&committed());
     let program: Vec<&str> = text
         .lines()
@@ -109,9 +118,13 @@ fn the_program_of_the_first_screen_compiles() {
         .map(|l| l.strip_prefix(" *     ").expect("an indented program"))
         .collect();
     let scratch = Scratch::new("first-screen");
+    let libraries = link_folder(&scratch);
     for (compiler, standard) in STANDARDS {
         let file = scratch.file(if compiler == "gcc" { "first.c" } else { "first.cc" }, &program.join("\n"));
-        compile(compiler, &[standard, "-c", "-o", "/dev/null"], &file);
+        let (binary, rpath) = (scratch.path("first"), format!("-Wl,-rpath,{}", libraries.display()));
+        let (binary_name, libraries) = (binary.display().to_string(), libraries.display().to_string());
+        compile(compiler, &[standard, "-o", &binary_name, "-L", &libraries, "-lcyborg", &rpath], &file);
+        assert_eq!(run(&mut Command::new(&binary)).stdout, b"nearest: 7\n");
     }
 }
 

@@ -65,7 +65,7 @@ class Api:
     def call(self, name, *args):
         """Calls a fallible function; the error argument is added here."""
         error = c.c_void_p()
-        given = [c.addressof(a) if isinstance(a, (c.Structure, c._SimpleCData)) else
+        given = [c.addressof(a) if isinstance(a, (c.Structure, c.c_void_p)) else
                  a.ctypes.data if isinstance(a, np.ndarray) else a for a in args]
         status = self.functions[name](*given, c.addressof(error))
         if status != 0:
@@ -73,14 +73,20 @@ class Api:
             self.functions["cyborg_error_free"](error)
             raise CyborgError(name, self.functions["cyborg_status_name"](status).decode(), message)
 
+    def made(self, name, *args):
+        """The object that a call makes: its last parameter but the error."""
+        made = c.c_void_p()
+        self.call(name, *args, made)
+        return made.value
+
     def build_info(self):
         return self.functions["cyborg_build_info"]().decode()
 
 
 class Db:
     def __init__(self, api, url, **options):
-        self.api, self.handle = api, c.c_void_p()
-        api.call("cyborg_db_open", url.encode(), api.struct("cyborg_db_options", **options), self.handle)
+        self.api = api
+        self.handle = api.made("cyborg_db_open", url.encode(), api.struct("cyborg_db_options", **options))
 
     def close(self):
         self.api.call("cyborg_db_close", self.handle)
@@ -97,8 +103,8 @@ class Index:
     """An index with number ids."""
 
     def __init__(self, db, verb, name, key, options):
-        self.db, self.api, self.handle = db, db.api, c.c_void_p()
-        self.api.call(verb, db.handle, name.encode(), key, len(key), options, self.handle)
+        self.db, self.api = db, db.api
+        self.handle = self.api.made(verb, db.handle, name.encode(), key, len(key), options)
 
     def free(self):
         self.api.functions["cyborg_index_free"](self.handle)
@@ -136,9 +142,8 @@ class Index:
 
     def scanned(self, queries, k, **options):
         """Mean vectors scanned and lists probed for one query."""
-        results, total = c.c_void_p(), np.zeros(2)
-        wanted = self.api.struct("cyborg_query_options", top_k=k, **options)
-        self.api.call("cyborg_index_query", self.handle, queries, len(queries), queries.shape[1], wanted, None, results)
+        wanted, total = self.api.struct("cyborg_query_options", top_k=k, **options), np.zeros(2)
+        results = self.api.made("cyborg_index_query", self.handle, queries, len(queries), queries.shape[1], wanted, None)
         for q in range(len(queries)):
             stats = self.api.struct("cyborg_query_stats")
             self.api.call("cyborg_results_stats", results, q, stats)

@@ -24,6 +24,6 @@ pub use object::{FrameSize, Kind, ObjectRef};
 pub use vault::{Manifest, Sealed, Vault};
 
 /// Version of the format that is written, and the newest that is read.
-pub const FORMAT: u16 = 1;
+pub(crate) const FORMAT: u16 = 1;
 /// The cipher suite: AES-256-GCM, HKDF-SHA-256, HMAC-SHA-256.
 const SUITE: u8 = 1;

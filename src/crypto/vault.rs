@@ -244,7 +244,9 @@ impl Vault {
         self.own.lock().extend(puts.iter().map(|(name, _)| *name));
         match self.store.commit(self.id, state.seq, &bytes, &puts, &deletes) {
             Ok(()) => {}
-            Err(e @ (Error::Fenced | Error::NotFound { .. } | Error::AlreadyExists { .. } | Error::ReadOnly { .. })) => {
+            Err(
+                e @ (Error::Fenced | Error::NotFound { .. } | Error::AlreadyExists { .. } | Error::ReadOnly { .. }),
+            ) => {
                 return Err(e);
             }
             Err(e) => {
@@ -306,7 +308,9 @@ impl Vault {
     /// Reads a whole object and checks every byte of it.
     pub fn verify(&self, reference: &ObjectRef) -> Result<()> {
         let mut scratch = Buffer::zeroed(reference.payload_len.min(PIECE as u64) as usize, "scratch")?;
-        self.walk(reference, |key, first, sealed, plain_len| key.open(first, sealed, &mut scratch.bytes_mut()[..plain_len]))
+        self.walk(reference, |key, first, sealed, plain_len| {
+            key.open(first, sealed, &mut scratch.bytes_mut()[..plain_len])
+        })
     }
 
     /// Reads an object in pieces of whole frames, hands each to `each` (key, first frame, sealed bytes, length of their

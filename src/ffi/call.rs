@@ -88,7 +88,8 @@ unsafe impl Sized32 for cyborg_training_progress {}
 
 /// Receives progress. Called on the thread of the call, about every 50 ms. It may call any function of the library
 /// except freeing the handles in use by the call, and must return normally (no longjmp, no C++ exception).
-pub type cyborg_progress_fn = Option<unsafe extern "C" fn(user: *mut c_void, progress: *const cyborg_training_progress)>;
+pub type cyborg_progress_fn =
+    Option<unsafe extern "C" fn(user: *mut c_void, progress: *const cyborg_training_progress)>;
 
 /// How a long call may be stopped and watched. Start from CYBORG_CALL_INIT.
 #[derive(Clone, Copy)]

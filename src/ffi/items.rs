@@ -313,8 +313,8 @@ pub unsafe extern "C" fn cyborg_index_upsert(
 }
 
 /// Like cyborg_index_upsert(), with the vectors as standard base64 (with padding) of count x dimension little-endian
-/// float32 values; batch->vectors must be NULL. A length that does not match is an error.
-/// Statuses: as cyborg_index_upsert().
+/// float32 values; batch->vectors must be NULL. A text of another length is an error.
+/// Statuses: as cyborg_index_upsert(), and BUFFER_TOO_SMALL.
 /// Since: 0.1
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cyborg_index_upsert_base64(

@@ -8,23 +8,19 @@
  *     #include <stdio.h>
  *     int main(void) {
  *         uint8_t key[32] = "32 random bytes that you keep..";
- *         float vectors[] = {1, 0, 0, 1}, query[] = {0.9f, 0.1f};
- *         uint64_t ids[] = {7, 8}, id = 0;
- *         uint32_t n = 0;
- *         cyborg_db *db = NULL;
- *         cyborg_index *index = NULL;
+ *         float vectors[] = {1, 0, 0, 1}, wanted[] = {0.9f, 0.1f};
+ *         uint64_t ids[] = {7, 8};
+ *         cyborg_db *db = NULL; cyborg_index *index = NULL; cyborg_results *found = NULL;
  *         cyborg_index_options options = CYBORG_INDEX_OPTIONS_INIT;
  *         cyborg_batch batch = CYBORG_BATCH_INIT;
- *         cyborg_query_options nearest = CYBORG_QUERY_OPTIONS_INIT;
- *         options.id_kind = CYBORG_ID_KIND_U64, nearest.top_k = 1;
+ *         options.id_kind = CYBORG_ID_KIND_U64;
  *         batch.count = 2, batch.dimension = 2, batch.vectors = vectors, batch.id_numbers = ids;
- *         int failed = cyborg_db_open("memory:", NULL, &db, NULL)
- *             || cyborg_index_create(db, "first", key, sizeof key, &options, &index, NULL)
- *             || cyborg_index_upsert(index, &batch, NULL, NULL, NULL)
- *             || cyborg_index_query_into(index, query, 1, 2, &nearest, NULL, &id, NULL, &n, NULL);
- *         printf("nearest: %d\n", (int)id);
- *         cyborg_index_free(index), cyborg_db_free(db);
- *         return failed;
+ *         if (cyborg_db_open("memory:", NULL, &db, NULL) ||
+ *             cyborg_index_create(db, "first", key, sizeof key, &options, &index, NULL) ||
+ *             cyborg_index_upsert(index, &batch, NULL, NULL, NULL) ||
+ *             cyborg_index_query(index, wanted, 1, 2, NULL, NULL, &found, NULL)) return 1;
+ *         printf("nearest: %d\n", (int)cyborg_results_id_u64(found, 0, 0));
+ *         return cyborg_results_free(found), cyborg_index_free(index), cyborg_db_free(db), 0;
  *     }
  *
  * The rules

@@ -9,7 +9,9 @@ use super::call::{Call, cyborg_call};
 use super::error::{cyborg_error, cyborg_status};
 use super::guard::{self, quiet};
 use super::index::cyborg_index;
-use super::items::{CYBORG_INCLUDE_DISTANCE, columns, contents_kind, cyborg_columns, cyborg_contents_kind, cyborg_include};
+use super::items::{
+    CYBORG_INCLUDE_DISTANCE, columns, contents_kind, cyborg_columns, cyborg_contents_kind, cyborg_include,
+};
 use super::items::{id_numbers, string, vector};
 use super::read::{Out, OutStruct, Sized32, block, flag, options, slice_mut};
 use crate::engine::{QueryOptions, Results};
@@ -284,7 +286,11 @@ pub unsafe extern "C" fn cyborg_results_stats(
         // SAFETY: NULL or results that the caller has not freed; NULL or the caller's struct.
         let (results, out) = unsafe { (results.as_ref(), OutStruct::new(out_stats, "out_stats")?) };
         let r = results.ok_or(Error::NullArgument { what: "results" })?;
-        let s = r.results.stats.get(query).ok_or_else(|| Error::invalid("query", query, "below cyborg_results_queries()"))?;
+        let s = r
+            .results
+            .stats
+            .get(query)
+            .ok_or_else(|| Error::invalid("query", query, "below cyborg_results_queries()"))?;
         out.set(cyborg_query_stats {
             struct_size: 0,
             lists_probed: s.lists_probed,

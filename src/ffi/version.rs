@@ -44,7 +44,8 @@ pub extern "C" fn cyborg_build_info() -> *const c_char {
     static TEXT: OnceLock<CString> = OnceLock::new();
     let render = || {
         // The feature chooses the provider, see `crypto::provider`.
-        let (aes, features) = if cfg!(feature = "fast-crypto") { ("aws-lc", "fast-crypto") } else { ("aes-gcm", "none") };
+        let (aes, features) =
+            if cfg!(feature = "fast-crypto") { ("aws-lc", "fast-crypto") } else { ("aes-gcm", "none") };
         let simd = crate::kernels::best().name();
         c_text(&format!("version={} simd={simd} aes={aes} features={features}", env!("CARGO_PKG_VERSION")))
     };

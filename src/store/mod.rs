@@ -88,14 +88,8 @@ pub trait Store: Send + Sync {
     /// One durable step: adds `puts`, removes `deletes` (absent ones are no error) and sets the head, whose number becomes
     /// `expect_seq + 1`. [`Error::Fenced`] when the head is not `expect_seq`, [`Error::NotFound`] without the space,
     /// [`Error::AlreadyExists`] when an object of that name is there; none of these changes anything.
-    fn commit(
-        &self,
-        id: SpaceId,
-        expect_seq: u64,
-        head: &[u8],
-        puts: &[(Name, &[u8])],
-        deletes: &[Name],
-    ) -> Result<()>;
+    fn commit(&self, id: SpaceId, expect_seq: u64, head: &[u8], puts: &[(Name, &[u8])], deletes: &[Name])
+    -> Result<()>;
 
     /// Adds an object, durable when `Ok`. [`Error::AlreadyExists`] when the name is taken.
     fn put_new(&self, id: SpaceId, name: Name, bytes: &[u8]) -> Result<()>;
@@ -122,5 +116,8 @@ pub trait Store: Send + Sync {
 
 /// The end of a range, or the error for one that runs out of an object of `len` bytes.
 fn range_end(offset: u64, wanted: usize, len: u64) -> Result<u64> {
-    offset.checked_add(wanted as u64).filter(|&end| end <= len).ok_or(Error::Corrupt { what: "object (shorter than its reference)" })
+    offset
+        .checked_add(wanted as u64)
+        .filter(|&end| end <= len)
+        .ok_or(Error::Corrupt { what: "object (shorter than its reference)" })
 }

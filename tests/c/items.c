@@ -242,7 +242,9 @@ static void base64(cyborg_db *db) {
     EXPECT(INVALID_ARGUMENT, cyborg_index_upsert_base64(index, &batch, text, strlen(text), NULL, NULL, &err));
     batch.vectors = NULL;
     EXPECT(INVALID_ARGUMENT, cyborg_index_upsert_base64(index, &batch, "AACAPwAA*MA=", 12, NULL, NULL, &err));
-    EXPECT(INVALID_ARGUMENT, cyborg_index_upsert_base64(index, &batch, "AACAPw==", 8, NULL, NULL, &err));
+    EXPECT(BUFFER_TOO_SMALL, cyborg_index_upsert_base64(index, &batch, "AACAPw==", 8, NULL, NULL, &err));
+    EXPECT(BUFFER_TOO_SMALL, cyborg_index_upsert_base64(index, &batch, "AACAPwAAAMAAAIA/", 16, NULL, NULL, &err));
+    CHECK(count_of(index) == 0);
     OK(cyborg_index_upsert_base64(index, &batch, text, strlen(text), NULL, NULL, &err));
     cyborg_ids ids = four_ids();
     cyborg_items *items = NULL;

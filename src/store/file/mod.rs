@@ -89,12 +89,12 @@ impl FileStore {
     }
 
     /// Runs one durable transaction.
-    fn write<T>(&self, context: &'static str, f: impl FnOnce(&Transaction<'_>, &mut (i64, i64)) -> Result<T>) -> Result<T> {
-        let writer = self.writer.as_ref().ok_or(Error::ReadOnly { why: "it was opened so" })?;
-        if writer.broken.load(Ordering::Acquire) {
-            return Err(Error::ReadOnly { why: "an earlier write could not be made durable" });
-        }
-        self.still_there(writer)?;
+    fn write<T>(
+        &self,
+        context: &'static str,
+        f: impl FnOnce(&Transaction<'_>, &mut (i64, i64)) -> Result<T>,
+    ) -> Result<T> {
+        let writer = self.writer()?;
         let mut inner = writer.inner.lock();
         let Inner { connection, lease } = &mut *inner;
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql(context))?;
@@ -109,19 +109,25 @@ impl FileStore {
         Ok(out)
     }
 
-    /// A file that was removed or replaced would take commits that no one can read again.
-    fn still_there(&self, writer: &Writer) -> Result<()> {
+    /// The writer, as long as what it writes can be read again: not after a failed sync, and not into a file that was
+    /// removed or replaced.
+    fn writer(&self) -> Result<&Writer> {
+        let writer = self.writer.as_ref().ok_or(Error::ReadOnly { why: "it was opened so" })?;
+        if writer.broken.load(Ordering::Acquire) {
+            return Err(Error::ReadOnly { why: "an earlier write could not be made durable" });
+        }
         let now = std::fs::metadata(&self.path).map_err(io("writing (the store file has vanished)"))?;
         if identity(&now) != writer.identity {
             let detail = "the store file was replaced by another".to_owned();
             return Err(Error::Io { context: "writing", detail });
         }
-        Ok(())
+        Ok(writer)
     }
 
     /// Number and length of an object.
     fn find(c: &Connection, id: SpaceId, name: Name) -> Result<(i64, u64)> {
-        let mut find = c.prepare_cached("SELECT id, len FROM object WHERE space = ?1 AND name = ?2").map_err(sql("reading"))?;
+        let mut find =
+            c.prepare_cached("SELECT id, len FROM object WHERE space = ?1 AND name = ?2").map_err(sql("reading"))?;
         let found = find.query_row(params![id, name.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)));
         let (row, len) = found.optional().map_err(sql("reading"))?.ok_or(NO_OBJECT)?;
         Ok((row, u64::try_from(len).map_err(|_| Error::Corrupt { what: "store file (length of an object)" })?))
@@ -140,9 +146,11 @@ fn put(tx: &Transaction<'_>, lease: &mut (i64, i64), id: SpaceId, name: Name, by
     lease.0 += 1;
     let mut insert = tx.prepare_cached(TEXT).map_err(sql("writing"))?;
     let (first, rest) = bytes.split_at(bytes.len().min(CHUNK));
-    insert.execute(params![number, id, name.0, bytes.len() as i64, first]).map_err(|e| match e.sqlite_error_code() {
-        Some(ErrorCode::ConstraintViolation) => Error::AlreadyExists { what: "object" },
-        _ => sql("writing")(e),
+    insert.execute(params![number, id, name.0, bytes.len() as i64, first]).map_err(|e| {
+        match e.sqlite_error_code() {
+            Some(ErrorCode::ConstraintViolation) => Error::AlreadyExists { what: "object" },
+            _ => sql("writing")(e),
+        }
     })?;
     for (row, chunk) in (number + 1..).zip(rest.chunks(CHUNK)) {
         let none = rusqlite::types::Null;
@@ -206,7 +214,8 @@ impl Store for FileStore {
 
     fn head(&self, id: SpaceId) -> Result<Option<Head>> {
         self.readers.with(|c| {
-            let mut select = c.prepare_cached("SELECT seq, head FROM space WHERE id = ?1").map_err(sql("reading a head"))?;
+            let mut select =
+                c.prepare_cached("SELECT seq, head FROM space WHERE id = ?1").map_err(sql("reading a head"))?;
             let found = select.query_row([id], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?))).optional();
             Ok(found.map_err(sql("reading a head"))?.map(|(seq, bytes)| Head { seq: seq.cast_unsigned(), bytes }))
         })
@@ -289,9 +298,8 @@ impl Store for FileStore {
     }
 
     fn reclaim(&self) -> Result<()> {
-        let writer = self.writer.as_ref().ok_or(Error::ReadOnly { why: "it was opened so" })?;
         {
-            let inner = writer.inner.lock();
+            let inner = self.writer()?.inner.lock();
             let mut vacuum = inner.connection.prepare("PRAGMA incremental_vacuum").map_err(sql("giving room back"))?;
             let mut rows = vacuum.query([]).map_err(sql("giving room back"))?;
             while rows.next().map_err(sql("giving room back"))?.is_some() {}
@@ -309,8 +317,7 @@ impl Store for FileStore {
 impl FileStore {
     /// Moves everything from the log into the file and empties the log, as far as readers of other processes let it.
     fn checkpoint(&self) -> Result<()> {
-        let writer = self.writer.as_ref().ok_or(Error::ReadOnly { why: "it was opened so" })?;
-        let inner = writer.inner.lock();
+        let inner = self.writer()?.inner.lock();
         inner.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(sql("emptying the log"))
     }
 }
@@ -338,7 +345,9 @@ fn identity(m: &Metadata) -> (u64, u64) {
 fn io(context: &'static str) -> impl Fn(std::io::Error) -> Error {
     use std::io::ErrorKind;
     move |e| match e.kind() {
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Error::ReadOnly { why: "no permission to write there" },
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            Error::ReadOnly { why: "no permission to write there" }
+        }
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::NoSpace { context },
         _ => Error::Io { context, detail: e.to_string() },
     }
@@ -351,7 +360,10 @@ fn sql(context: &'static str) -> impl Fn(rusqlite::Error) -> Error {
         Some(ErrorCode::ReadOnly) => Error::ReadOnly { why: "no permission to write there" },
         // Our statements are fixed: what SQLite finds wrong with them is wrong with the stored schema.
         Some(
-            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown | ErrorCode::TooBig
+            ErrorCode::DatabaseCorrupt
+            | ErrorCode::NotADatabase
+            | ErrorCode::Unknown
+            | ErrorCode::TooBig
             | ErrorCode::TypeMismatch,
         ) => Error::Corrupt { what: "store file" },
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Busy,

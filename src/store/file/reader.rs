@@ -86,7 +86,9 @@ impl Readers {
         let log = std::fs::metadata(beside(&self.path, "-wal")).map_or(None, |m| Some(m.len()));
         match (log, beside(&self.path, "-shm").exists()) {
             (Some(_), true) => Ok(Stamp::Live),
-            (Some(1..), false) => Err(Error::ReadOnly { why: "it was not closed; open it for writing once to recover it" }),
+            (Some(1..), false) => {
+                Err(Error::ReadOnly { why: "it was not closed; open it for writing once to recover it" })
+            }
             _ => Ok(Stamp::Quiet { inode: file.ino(), len: file.len(), changed: (file.mtime(), file.mtime_nsec()) }),
         }
     }

@@ -41,7 +41,8 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
         LOG_BYTES / PAGE
     );
     c.execute_batch(&settings).map_err(sql("opening the store"))?;
-    let mode: String = c.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(sql("opening the store"))?;
+    let mode: String =
+        c.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(sql("opening the store"))?;
     if mode != "wal" {
         return Err(Error::StoreUnsafe { why: "the file system refuses a write-ahead log" });
     }

@@ -1,0 +1,3 @@
+module cyborg.invalid/cyborgdb
+
+go 1.24

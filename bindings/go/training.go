@@ -1,0 +1,207 @@
+package cyborgdb
+
+import (
+	"context"
+	"math"
+	"runtime"
+	"runtime/cgo"
+	"sync/atomic"
+	"time"
+)
+
+// TrainOptions say how an index is trained.
+type TrainOptions struct {
+	// NLists is the number of lists to make, at most half the items and MaxLists; 0 = from the number of items.
+	NLists int
+	// BatchSize is the number of vectors read and processed at a time; 0 = 2048.
+	BatchSize int
+	// MaxIters is the most clustering passes; 0 = 100.
+	MaxIters int
+	// Tolerance: stop when a pass lowers the mean squared distance by less than this fraction; 0 = 1e-6.
+	Tolerance float64
+	// MaxMemoryMB is the most memory in MiB that the job may take beyond the index itself; 0 = no limit.
+	MaxMemoryMB uint64
+	// MaxTrainingVectors is the most vectors to cluster; 0 = as many as help.
+	MaxTrainingVectors uint64
+	// Seed of sampling and clustering; 0 = the index's.
+	Seed uint64
+	// Progress, unless nil, is called by TrainBlocking about every 50 ms, on the goroutine of the call.
+	Progress func(TrainingProgress)
+}
+
+// TrainingState is where a job stands.
+type TrainingState int32
+
+// The states.
+const (
+	// TrainingQueued: waiting for a worker.
+	TrainingQueued TrainingState = 1
+	// TrainingRunning: at work.
+	TrainingRunning TrainingState = 2
+	// TrainingTrained: ended well; queries use the new lists.
+	TrainingTrained TrainingState = 3
+	// TrainingFailed: ended with an error; the index is as it was.
+	TrainingFailed TrainingState = 4
+	// TrainingCancelled: ended on request; the index is as it was.
+	TrainingCancelled TrainingState = 5
+)
+
+var stateNames = map[TrainingState]string{
+	TrainingQueued: "queued", TrainingRunning: "running", TrainingTrained: "trained", TrainingFailed: "failed",
+	TrainingCancelled: "cancelled",
+}
+
+// String gives the name of a state: "running".
+func (s TrainingState) String() string { return name(stateNames, s, "TrainingState") }
+
+// Ended tells whether the job will change no more.
+func (s TrainingState) Ended() bool { return s != TrainingQueued && s != TrainingRunning }
+
+// TrainingPhase is what a job is doing.
+type TrainingPhase int32
+
+// The phases, in this order.
+const (
+	// PhaseQueued: waiting for a worker.
+	PhaseQueued TrainingPhase = 1
+	// PhaseSampling: reading the sample; units are vectors.
+	PhaseSampling TrainingPhase = 2
+	// PhaseClustering: units are those of the algorithm.
+	PhaseClustering TrainingPhase = 3
+	// PhaseQuantizer: fitting the quantizer.
+	PhaseQuantizer TrainingPhase = 4
+	// PhaseEncoding: assigning and encoding all items; units are items.
+	PhaseEncoding TrainingPhase = 5
+	// PhaseCalibrating: measuring recall against the number of probes.
+	PhaseCalibrating TrainingPhase = 6
+	// PhasePublishing: writing and publishing.
+	PhasePublishing TrainingPhase = 7
+)
+
+var phaseNames = map[TrainingPhase]string{
+	PhaseQueued: "queued", PhaseSampling: "sampling", PhaseClustering: "clustering", PhaseQuantizer: "quantizer",
+	PhaseEncoding: "encoding", PhaseCalibrating: "calibrating", PhasePublishing: "publishing",
+}
+
+// String gives the name of a phase: "clustering".
+func (p TrainingPhase) String() string { return name(phaseNames, p, "TrainingPhase") }
+
+// TrainingProgress is one reading of a job.
+type TrainingProgress struct {
+	// State and Phase of the job.
+	State TrainingState
+	Phase TrainingPhase
+	// Iteration is the clustering pass, from 1; 0 before.
+	Iteration int
+	// Done and Total are units of this phase; Total is 0 while not known.
+	Done, Total uint64
+	// Objective is the mean squared distance to the centroid after the last pass; 0 before.
+	Objective float64
+	// Elapsed since the job was queued.
+	Elapsed time.Duration
+}
+
+// Training is a training job. It goes on when it is closed, until its db is.
+type Training struct {
+	handle trainingHandle
+	index  *Index
+	closed atomic.Bool
+	leak   runtime.Cleanup
+}
+
+// Train starts to train an index, or to train it anew, and returns at once. Upserts, deletes and queries go on
+// meanwhile, and the new lists take over in one step at the end. The context bounds the start only; Training.Cancel
+// stops the job.
+func (ix *Index) Train(ctx context.Context, options *TrainOptions) (*Training, error) {
+	if err := ended(ctx, "train"); err != nil {
+		return nil, err
+	}
+	if options == nil {
+		options = &TrainOptions{}
+	}
+	handle, err := startTraining(ix.handle, options)
+	if err = ix.settle(err); err != nil {
+		return nil, err
+	}
+	t := &Training{handle: handle, index: ix}
+	t.leak = runtime.AddCleanup(t, func(h trainingHandle) { go freeTraining(h) }, handle)
+	return t, nil
+}
+
+// TrainBlocking trains and returns when training has ended. A context that ends stops it; the index is then as it was.
+func (ix *Index) TrainBlocking(ctx context.Context, options *TrainOptions) error {
+	if options == nil {
+		options = &TrainOptions{}
+	}
+	if options.Progress == nil {
+		return ix.watched(ctx, "train", func(w *watch) error { return trainBlocking(ix.handle, options, w, 0) })
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r := &reporter{report: options.Progress, cancel: cancel}
+	handle := cgo.NewHandle(r)
+	defer handle.Delete()
+	err := ix.watched(ctx, "train", func(w *watch) error { return trainBlocking(ix.handle, options, w, uintptr(handle)) })
+	if r.panicked != nil {
+		panic(r.panicked)
+	}
+	return err
+}
+
+// IsTraining tells whether a job of the index is queued or running.
+func (ix *Index) IsTraining() (bool, error) {
+	yes, err := isTraining(ix.handle)
+	return yes, ix.settle(err)
+}
+
+// IsTrained tells whether the index has been trained.
+func (ix *Index) IsTrained() (bool, error) {
+	yes, err := isTrained(ix.handle)
+	return yes, ix.settle(err)
+}
+
+func (t *Training) settle(err error) error { return settle(err, &t.closed, t) }
+
+// Poll reads state and progress without waiting.
+func (t *Training) Poll() (TrainingProgress, error) {
+	p, err := pollTraining(t.handle)
+	return p, t.settle(err)
+}
+
+// waitSlice is how long a wait may take to see that its context has ended.
+const waitSlice = 20 * time.Millisecond
+
+// Wait waits until the job has ended and gives nil when the index is trained, otherwise the error that ended it. When
+// the context ends first it gives the context's, and the job goes on.
+func (t *Training) Wait(ctx context.Context) error {
+	const op = "wait for training"
+	slice := uint64(waitSlice.Milliseconds())
+	if ctx.Done() == nil {
+		slice = math.MaxUint64
+	}
+	for {
+		if err := ended(ctx, op); err != nil {
+			return err
+		}
+		state, err := waitTraining(t.handle, slice)
+		if err = t.settle(err); err != nil {
+			return err
+		}
+		if state.Ended() {
+			return t.settle(trainingResult(t.handle))
+		}
+	}
+}
+
+// Cancel asks the job to stop, which it does within 100 ms; Wait tells when. A job that has ended stays as it is.
+func (t *Training) Cancel() error { return t.settle(cancelTraining(t.handle)) }
+
+// Close lets go of the job, and neither cancels it nor waits for it. Closing twice does nothing.
+func (t *Training) Close() error {
+	if t.closed.Swap(true) {
+		return nil
+	}
+	t.leak.Stop()
+	freeTraining(t.handle)
+	return nil
+}

@@ -7,9 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::*;
+use cyborg::crypto::Backend;
 use cyborg::engine::*;
 use cyborg::error::Error;
 use cyborg::exec::{Phase, Watch};
+use cyborg::store::fault::{Fault, FaultStore};
+use cyborg::store::memory::MemoryStore;
 use cyborg::types::{IdKind, Metric, QuantizerKind};
 
 fn config(dim: usize, quantizer: QuantizerKind) -> IndexOptions {
@@ -339,6 +342,56 @@ fn a_panic_in_the_log_callback_ends_no_job_and_no_thread() {
     upsert(&index, 0, &clustered(100, 4, 1), 4).unwrap();
     train(&index, &lists(5));
     train(&index, &lists(6));
+}
+
+/// The store fails at the first call of a job, then at the second, and so on until the job gets through.
+#[test]
+fn a_job_that_fails_says_why_and_leaves_the_old_generation_and_no_objects() {
+    let dim = 100;
+    for fault in [Fault::Fail, Fault::Full, Fault::Applied] {
+        let store = Arc::new(FaultStore::new(Arc::new(MemoryStore::new())));
+        let open = || Db::over(Backend::over(Arc::clone(&store) as _), DbOptions { threads: 2, ..DbOptions::default() });
+        let db = open();
+        let index = db.create_index("a", &KEY, &config(dim, QuantizerKind::Sq8)).unwrap();
+        upsert(&index, 0, &clustered(12_000, dim, 1), dim).unwrap();
+        // One run of several objects, and a tail that every job has to merge.
+        train(&index, &TrainOptions { max_iters: 2, ..lists(8) });
+        index.compact(&Watch::NONE).unwrap();
+        let queries = clustered(5, dim, 2);
+        let (answered, generation) = (answers(&index, &queries, dim), index.describe().unwrap().generation);
+        let stored = index.stats().unwrap().stored_bytes;
+        let o = TrainOptions { max_iters: 2, ..lists(16) };
+        let mut at = 0;
+        loop {
+            store.plant(at, fault);
+            let job = index.train(&o).unwrap();
+            let state = job.wait(Some(Duration::from_secs(60)));
+            let struck = store.calls() > at;
+            store.heal();
+            if state == JobState::Trained {
+                break;
+            }
+            assert_eq!(state, JobState::Failed, "{fault:?} at call {at}");
+            let why = job.error().unwrap();
+            assert!(matches!(why, Error::Io { .. } | Error::NoSpace { .. } | Error::Corrupt { .. }), "{why}");
+            assert_eq!(index.describe().unwrap().generation, generation, "{fault:?} at call {at}");
+            if at % 5 == 0 {
+                assert_eq!(answers(&index, &queries, dim), answered, "{fault:?} at call {at}");
+            }
+            assert_eq!(index.stats().unwrap().stored_bytes, stored, "{fault:?} at call {at} of {}: {why}", store.calls());
+            assert!(struck && at < 2000);
+            // Every call of the last, telling ones; a few of the many alike before them.
+            at += 1 + at / 12;
+        }
+        assert!(at > 10);
+        assert_eq!(index.describe().unwrap().generation, generation + 1);
+        index.verify(&Watch::NONE).unwrap();
+        let answered = answers(&index, &queries, dim);
+        drop((index, db));
+        let db = open();
+        let index = db.open_index("a", &KEY).unwrap();
+        assert_eq!(answers(&index, &queries, dim), answered);
+    }
 }
 
 #[test]

@@ -109,6 +109,7 @@ impl Index {
             retired.extend(old.map(|object| Retired { objects: vec![object], unused: Box::new(|| true) }));
             puts.push(sealed);
         }
+        puts.extend(rebuilt.iter().flat_map(|r| r.drafts.take_waiting()));
         let committed = self.commit(&mut writer, manifest, &puts);
         if committed.is_ok() || self.vault.in_doubt() {
             rebuilt.iter().for_each(|r| r.drafts.keep());

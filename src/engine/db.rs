@@ -10,7 +10,7 @@ use super::load;
 use super::manifest::{Config, Manifest};
 use super::options::{DbOptions, IndexOptions, LogLevel};
 use super::shared::Shared;
-use crate::crypto::Vault;
+use crate::crypto::{Backend, Vault};
 use crate::error::{Error, Result};
 use crate::types::MAX_NAME_LEN;
 
@@ -25,7 +25,14 @@ impl Db {
     /// Opens `memory:`, `file:PATH` or a plain path. The first process to open a file for writing keeps others out of
     /// that place (`Busy`) but not from reading.
     pub fn open(url: &str, options: DbOptions) -> Result<Arc<Self>> {
-        Ok(Arc::new(Self { shared: Arc::new(Shared::open(url, &options)?), open: Mutex::default() }))
+        Ok(Self::over(Backend::open(url, options.read_only)?, options))
+    }
+
+    /// A db over a store that is open. For tests with faults.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn over(backend: Backend, options: DbOptions) -> Arc<Self> {
+        Arc::new(Self { shared: Arc::new(Shared::new(backend, &options)), open: Mutex::default() })
     }
 
     /// Names of all indexes. They are not secret: listing needs no key.
@@ -117,8 +124,9 @@ impl Db {
         Ok(())
     }
 
-    /// Cancels jobs, waits for background work and closes the store. Later calls on the db and its indexes give
-    /// `Closed`; calls under way end by themselves. Idempotent.
+    /// Cancels jobs and waits for background work. Later calls on the db and its indexes give `Closed`; calls under way
+    /// end by themselves. The store itself is closed when the last handle on the db, its indexes and cursors is gone.
+    /// Idempotent.
     pub fn close(&self) {
         // In a forked child the threads and locks belong to the parent.
         if self.shared.is_forked() || !self.shared.close() {

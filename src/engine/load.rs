@@ -77,6 +77,8 @@ pub(super) fn follow(
     let extends = old.config == manifest.config
         && old.generation == manifest.generation
         && old.runs == manifest.runs
+        // A merge of deltas that only delete leaves all runs and changes these alone.
+        && old.tombstones == manifest.tombstones
         && manifest.deltas.starts_with(&old.deltas);
     if !extends {
         return Ok(Newer::All(load(shared, vault, seq, bytes)?));

@@ -27,13 +27,13 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Opens the store of `url`.
-    pub(super) fn open(url: &str, options: &DbOptions) -> Result<Self> {
+    /// What is shared by the indexes of `backend`.
+    pub(super) fn new(backend: Backend, options: &DbOptions) -> Self {
         let limit = |n: u64| if n == 0 { u64::MAX } else { n };
         // Half of the limit for the cache, half for jobs: ids, deltas and scratch are small beside both.
         let half = limit(options.memory_limit.div_ceil(2));
-        Ok(Self {
-            backend: Backend::open(url, options.read_only)?,
+        Self {
+            backend,
             exec: Exec::new(options.threads),
             cache: Cache::new(options.cache_mode, limit(options.cache_bytes).min(half)),
             workers: Workers::default(),
@@ -42,7 +42,7 @@ impl Shared {
             pid: std::process::id(),
             closing: CancelToken::new(),
             closed: AtomicBool::new(false),
-        })
+        }
     }
 
     /// That the db is open and this is the process that opened it. First step of every call.

@@ -35,7 +35,7 @@ const MIN_ROWS_PER_LIST: u64 = 2;
 /// Rows a list keeps in the sample, however little memory there is.
 const LEAST_SAMPLE_PER_LIST: u64 = 16;
 /// Most held-out rows, and their most share of the items as a divisor.
-const HELD_OUT: usize = 512;
+const HELD_OUT: usize = 1000;
 const HELD_OUT_SHARE: u64 = 20;
 /// Bytes of vectors read and processed at a time, whatever the batch size.
 const MAX_PAGE_BYTES: usize = 4 << 20;
@@ -391,7 +391,7 @@ mod tests {
         assert_eq!(all, (1_000_000, BUDGET));
         let limit = fixed + (200 << 20);
         let (sample, budget) = fit(limit, fixed, 100, 4000, 1_000_000).unwrap();
-        assert!(sample < 1_000_000 && sample >= 64_000, "{sample}");
+        assert!((64_000..1_000_000).contains(&sample), "{sample}");
         assert!(fixed + sample * 400 + kmeans::memory_estimate(sample as usize, 100, 4000) <= limit);
         assert!(budget <= 200 << 20);
         let e = fit(64 << 20, fixed, 100, 4000, 1_000_000).unwrap_err();

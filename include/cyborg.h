@@ -1180,7 +1180,7 @@ CYBORG_API void cyborg_training_free(cyborg_training *job);
  * Search: the nearest items
  *
  * A query never waits for writers or training. Fewer than top_k items is no error. Results come nearest first; of
- * equal distances the item upserted earlier comes first.
+ * equal distances come in the order of their stored id bytes (numbers: little-endian), the same in every run.
  * =========================================================================================================== */
 
 /** Results of a query when top_k is 0. */

@@ -51,7 +51,8 @@
  * Memory. Inputs are read during the call only; nothing you pass is kept, but callbacks and their user pointers. A
  * pointer is followed by its length; names and URLs are NUL-terminated UTF-8. Blocks of vectors are row by row.
  *
- * Keys are CYBORG_KEY_LEN bytes, copied at once into locked memory and wiped at the end. Nothing gives them back.
+ * Keys are CYBORG_KEY_LEN bytes, read during the call and not kept. What they unlock stays in locked memory, out of core
+ * dumps and forked children, and is wiped at the end. Nothing gives either back.
  *
  * Callbacks take your user pointer first and must return normally. Each says on which thread it runs.
  *
@@ -539,8 +540,8 @@ CYBORG_API cyborg_status cyborg_db_drop_index(cyborg_db *db, const char *name, c
 /* ===========================================================================================================
  * Index: an encrypted collection of items
  *
- * An index belongs to one key of 32 bytes, which you keep: the library copies it into locked memory, wipes it when the
- * index is closed, and cannot recover it. All vectors of an index have one dimension.
+ * An index belongs to one key of 32 bytes, which you keep: the library reads it when the index is opened and can
+ * neither keep nor recover it; what it unlocks is wiped when the index is closed. All vectors of an index have one dimension.
  * =========================================================================================================== */
 
 /** Bytes in a key. */
@@ -1179,8 +1180,8 @@ CYBORG_API void cyborg_training_free(cyborg_training *job);
 /* ===========================================================================================================
  * Search: the nearest items
  *
- * A query never waits for writers or training. Fewer than top_k items is no error. Results come nearest first; of
- * equal distances come in the order of their stored id bytes (numbers: little-endian), the same in every run.
+ * A query never waits for writers or training. Fewer than top_k items is no error. Results come nearest first, equally
+ * near ones in the order of their ids (numbers by value), the same in every run.
  * =========================================================================================================== */
 
 /** Results of a query when top_k is 0. */

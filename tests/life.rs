@@ -206,3 +206,20 @@ fn a_group_of_metadata_and_contents_comes_back_as_it_was_given() {
     let wrong = index.query(&[1.0, 2.0, 3.0], 1, 3, &QueryOptions::default(), &Watch::NONE).map(|_| ());
     assert_eq!(wrong.unwrap_err().status(), Status::DimensionMismatch);
 }
+
+#[test]
+fn equally_near_items_come_by_id_before_and_after_a_merge() {
+    // Rows are renumbered by a merge; results once followed rows, so they changed with every compaction.
+    let db = Db::open("memory:", DbOptions::default()).unwrap();
+    let o = IndexOptions { id_kind: IdKind::U64, ..options(2, Metric::Euclidean) };
+    let index = db.create_index("a", &KEY, &o).unwrap();
+    for id in [300, 2, 256, 1] {
+        upsert(&index, id, &[1.0, 1.0], 2);
+    }
+    upsert(&index, 2, &[1.0, 1.0], 2);
+    for _ in 0..2 {
+        let r = index.query(&[0.0, 0.0], 1, 2, &QueryOptions::default(), &Watch::NONE).unwrap();
+        assert_eq!(ids_of(&r, 0), [1, 2, 256, 300]);
+        index.compact(&Watch::NONE).unwrap();
+    }
+}

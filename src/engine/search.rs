@@ -278,7 +278,7 @@ impl QueryScratch {
         let mut rows: Vec<_> = found.take_while(|(distance, _)| *distance <= plan.radius).collect();
         // Rows are renumbered by merges, ids are not: equally near items come in the order of their ids.
         for equal in rows.chunk_by_mut(|a, b| a.0 == b.0).filter(|equal| equal.len() > 1) {
-            equal.sort_unstable_by(|a, b| s.id(a.1).cmp(s.id(b.1)));
+            equal.sort_unstable_by(|a, b| s.compare_ids(a.1, b.1));
         }
         Ok(Answer { rows, stats })
     }

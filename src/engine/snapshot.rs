@@ -4,6 +4,7 @@
 //! its place by binary search over the bases. A publication (rebuild) renumbers rows; a snapshot's rows mean nothing
 //! to another snapshot.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::delta::Delta;
@@ -13,6 +14,7 @@ use super::payload::Payload;
 use super::run::Run;
 use super::tail::Tail;
 use super::tombstones::Tombstones;
+use crate::types::IdKind;
 
 /// A committed state.
 #[derive(Clone)]
@@ -101,6 +103,16 @@ impl Snapshot {
         }
         let (base, delta) = &self.deltas[self.deltas.partition_point(|(base, _)| *base <= row) - 1];
         Place::Delta(delta, row - base)
+    }
+
+    /// The order of the ids of two rows: of byte strings by byte, of numbers by value.
+    pub(super) fn compare_ids(&self, a: u32, b: u32) -> Ordering {
+        let (a, b) = (self.id(a), self.id(b));
+        match self.config.id_kind {
+            IdKind::Bytes => a.cmp(b),
+            // Little-endian: the last byte weighs most.
+            IdKind::U64 => a.iter().rev().cmp(b.iter().rev()),
+        }
     }
 
     /// The id that `row` holds.

@@ -1,7 +1,7 @@
 //! Index: an encrypted collection of items
 //!
-//! An index belongs to one key of 32 bytes, which you keep: the library copies it into locked memory, wipes it when the
-//! index is closed, and cannot recover it. All vectors of an index have one dimension.
+//! An index belongs to one key of 32 bytes, which you keep: the library reads it when the index is opened and can
+//! neither keep nor recover it; what it unlocks is wiped when the index is closed. All vectors of an index have one dimension.
 
 use std::ffi::c_char;
 use std::sync::Arc;

@@ -51,7 +51,8 @@
  * Memory. Inputs are read during the call only; nothing you pass is kept, but callbacks and their user pointers. A
  * pointer is followed by its length; names and URLs are NUL-terminated UTF-8. Blocks of vectors are row by row.
  *
- * Keys are CYBORG_KEY_LEN bytes, copied at once into locked memory and wiped at the end. Nothing gives them back.
+ * Keys are CYBORG_KEY_LEN bytes, read during the call and not kept. What they unlock stays in locked memory, out of core
+ * dumps and forked children, and is wiped at the end. Nothing gives either back.
  *
  * Callbacks take your user pointer first and must return normally. Each says on which thread it runs.
  *

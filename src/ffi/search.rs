@@ -1,7 +1,7 @@
 //! Search: the nearest items
 //!
-//! A query never waits for writers or training. Fewer than top_k items is no error. Results come nearest first; of
-//! equal distances come in the order of their stored id bytes (numbers: little-endian), the same in every run.
+//! A query never waits for writers or training. Fewer than top_k items is no error. Results come nearest first, equally
+//! near ones in the order of their ids (numbers by value), the same in every run.
 
 use std::ffi::c_char;
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
+use zeroize::Zeroizing;
 
 use super::fields;
 use super::ids::{IdColumn, IdMap};
@@ -48,6 +49,8 @@ pub struct Index {
     /// Leading runs that a training reads and merges must leave alone.
     pub(super) pinned_runs: AtomicUsize,
     pub(super) merge_queued: AtomicBool,
+    /// Deltas below which no merge is tried, after one that failed.
+    pub(super) merge_again_at: AtomicUsize,
     pub(super) job: Mutex<Option<Arc<TrainingJob>>>,
     /// Items below which upserts start no training, after one that failed or was cancelled.
     pub(super) train_again_above: AtomicU64,
@@ -84,6 +87,7 @@ impl Index {
             merging: Mutex::default(),
             pinned_runs: AtomicUsize::new(0),
             merge_queued: AtomicBool::new(false),
+            merge_again_at: AtomicUsize::new(0),
             job: Mutex::default(),
             train_again_above: AtomicU64::new(0),
             scratch: Mutex::default(),
@@ -258,7 +262,7 @@ impl Index {
     /// `batch.vectors` must be empty.
     pub fn upsert_base64(&self, batch: &Batch<'_>, vectors_base64: &[u8], watch: &Watch) -> Result<UpsertResult> {
         self.enter()?;
-        let vectors = decode_base64(vectors_base64, batch.ids.len(), batch.dimension)?;
+        let vectors = Zeroizing::new(decode_base64(vectors_base64, batch.ids.len(), batch.dimension)?);
         self.upsert(&Batch { vectors: &vectors, ..*batch }, watch)
     }
 
@@ -301,7 +305,7 @@ impl Index {
     fn fetch(&self, ids: Ids<'_>, include: u32) -> Result<Items> {
         let (snapshot, rows) = self.rows_of(ids)?;
         let mut asked = StringColumn::default();
-        (0..ids.len()).for_each(|i| ids.with(i, |id| asked.push(id)));
+        (0..ids.len()).try_for_each(|i| ids.with(i, |id| asked.push(id)))?;
         Ok(Items {
             id_kind: snapshot.config.id_kind,
             dimension: snapshot.config.dimension,
@@ -442,7 +446,7 @@ impl Cursor {
         let mut page = StringColumn::default();
         while page.len() < limit && self.row < self.snapshot.end {
             if !self.snapshot.tombstones.contains(self.row) {
-                page.push(self.snapshot.id(self.row));
+                page.push(self.snapshot.id(self.row))?;
             }
             self.row += 1;
         }

@@ -112,6 +112,11 @@ impl Index {
         Ok(())
     }
 
+    /// What to tell of a call that failed with `e`: of an index dropped or closed meanwhile, just that.
+    pub(super) fn cause(&self, e: Error) -> Error {
+        self.enter().err().unwrap_or(e)
+    }
+
     /// Later calls give `Closed`.
     pub(super) fn mark_dropped(&self) {
         self.dropped.store(true, Ordering::Release);
@@ -188,15 +193,15 @@ impl Index {
             let seen = self.snapshot.load().seq;
             match read() {
                 Err(Error::Corrupt { what }) if self.vault.read_only() => {
-                    self.catch_up()?;
+                    self.catch_up().map_err(|e| self.cause(e))?;
                     if self.snapshot.load().seq == seen {
                         return Err(Error::Corrupt { what });
                     }
                 }
-                other => return other,
+                other => return other.map_err(|e| self.cause(e)),
             }
         }
-        read()
+        read().map_err(|e| self.cause(e))
     }
 
     /// Makes `manifest` the newest, with `puts`, in one durable step; deletes what was retired and is unused now.
@@ -245,7 +250,7 @@ impl Index {
         let config = self.snapshot.load().config;
         let intake = Intake::new(batch, &config)?;
         watch.check()?;
-        let done = self.write(Op::Upsert(intake))?;
+        let done = self.write(Op::Upsert(intake)).map_err(|e| self.cause(e))?;
         self.merge_if_due();
         let (training_triggered, threshold) = self.train_if_outgrown(done.live);
         Ok(UpsertResult {
@@ -274,7 +279,7 @@ impl Index {
         ids.check(kind)?;
         let mut column = IdColumn::with_capacity(kind, ids.len())?;
         (0..ids.len()).for_each(|i| ids.with(i, |id| column.push(id)));
-        let done = self.write(Op::Delete(column))?;
+        let done = self.write(Op::Delete(column)).map_err(|e| self.cause(e))?;
         self.merge_if_due();
         Ok(done.deleted)
     }
@@ -415,7 +420,7 @@ impl Index {
                 }
                 let (manifest, s) = self.committed();
                 if load::live_objects(&manifest, &s).contains(&object) {
-                    return Err(e);
+                    return Err(self.cause(e));
                 }
             }
         }

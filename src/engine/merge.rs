@@ -117,6 +117,10 @@ impl Index {
     /// while a training is.
     pub fn compact(&self, watch: &Watch) -> Result<()> {
         self.enter()?;
+        self.compact_now(watch).map_err(|e| self.cause(e))
+    }
+
+    fn compact_now(&self, watch: &Watch) -> Result<()> {
         self.check_writable()?;
         if self.is_training()? {
             return Err(Error::TrainingInProgress);

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 #[path = "kernels/limits.rs"]
+#[allow(dead_code, reason = "shared with the bench of the kernels, which uses all of it")]
 mod limits;
 
 use cyborg::engine::{Batch, Db, DbOptions, Ids, Index, IndexOptions, QueryOptions, TrainOptions, include};

@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -19,7 +20,51 @@ pub struct Exec(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     threads: usize,
-    pool: OnceLock<Option<rayon::ThreadPool>>,
+    pool: OnceLock<Option<Pool>>,
+}
+
+/// A rayon pool whose threads are waited for: rayon's own drop only tells them to end, and a host that unloads the
+/// library next would pull their code from under them.
+#[derive(Debug)]
+struct Pool {
+    pool: Option<rayon::ThreadPool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Pool {
+    /// `None` when the system refuses threads.
+    fn new(threads: usize) -> Option<Self> {
+        let mut handles = Vec::new();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .spawn_handler(|thread| {
+                let named = std::thread::Builder::new().name(format!("cyborg-{}", thread.index()));
+                handles.push(named.spawn(|| thread.run())?);
+                Ok(())
+            })
+            .build()
+            .ok();
+        Some(Self { pool: Some(pool?), threads: handles })
+    }
+
+    fn install<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+        match &self.pool {
+            Some(pool) => pool.install(f),
+            None => f(),
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.pool = None;
+        for thread in self.threads.drain(..) {
+            // The last `Exec` may go on a thread of the pool, which cannot wait for itself.
+            if thread.thread().id() != std::thread::current().id() {
+                let _ = thread.join();
+            }
+        }
+    }
 }
 
 impl Exec {
@@ -39,19 +84,12 @@ impl Exec {
         self.0.threads
     }
 
-    fn pool(&self) -> Option<&rayon::ThreadPool> {
+    fn pool(&self) -> Option<&Pool> {
         if self.0.threads < 2 {
             return None;
         }
-        let make = || {
-            // A system that refuses threads still gets its result, on the caller's thread.
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(self.0.threads)
-                .thread_name(|i| format!("cyborg-{i}"))
-                .build()
-                .ok()
-        };
-        self.0.pool.get_or_init(make).as_ref()
+        // A system that refuses threads still gets its result, on the caller's thread.
+        self.0.pool.get_or_init(|| Pool::new(self.0.threads)).as_ref()
     }
 
     /// Calls `f(i)` for every `i` in `0..n`, in any order; the first error in order of `i` is returned.
@@ -236,11 +274,28 @@ mod tests {
             let mut v = vec![0u32; 1003];
             exec.for_each_chunk(&mut v, 10, |i, c| c.fill(i as u32));
             assert!(v.iter().enumerate().all(|(i, &x)| x as usize == i / 10));
-            let e = exec.try_for_each(50, |i| {
-                if i >= 20 { Err(Error::invalid("i", i, "below 20")) } else { Ok(()) }
-            });
+            let e = exec.try_for_each(50, |i| if i >= 20 { Err(Error::invalid("i", i, "below 20")) } else { Ok(()) });
             assert_eq!(e.unwrap_err().to_string(), "i is 20, allowed: below 20");
         }
+    }
+
+    #[test]
+    fn threads_are_gone_when_the_last_exec_is() {
+        let threads = || {
+            std::fs::read_dir("/proc/self/task").map_or(0, |tasks| {
+                let name = |t: std::fs::DirEntry| std::fs::read_to_string(t.path().join("comm")).unwrap_or_default();
+                tasks.flatten().map(name).filter(|n| n.trim() == "cyborg-46").count()
+            })
+        };
+        let exec = Exec::new(47);
+        exec.map(100, |i| i);
+        drop(exec);
+        // The system takes a moment to forget a thread that was joined.
+        let patience = Instant::now() + std::time::Duration::from_secs(5);
+        while threads() > 0 && Instant::now() < patience {
+            std::thread::yield_now();
+        }
+        assert_eq!(threads(), 0);
     }
 
     #[test]

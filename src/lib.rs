@@ -1,6 +1,5 @@
 //! cyborg: an encrypted vector index that programs link.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr))]
-#![allow(dead_code)]
 
 pub mod buffer;
 pub mod crypto;

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes sure that the tools named on the command line are here and new enough:
 #
-#     tools/setup.sh rust c go python valgrind cmake pkg-config npm
+#     tools/setup.sh rust c c++ go python valgrind cmake pkg-config npm
 #
 # What is missing is installed from Debian's packages when this runs as root on a system that has apt-get; otherwise it
 # says what to install and fails. It never goes on without a tool, so a check cannot be skipped unseen.
@@ -64,6 +64,7 @@ for tool in "$@"; do
     case $tool in
         rust) need cc gcc libc6-dev && rust ;;
         c) need gcc gcc libc6-dev && need make make ;;
+        c++) need g++ g++ ;;
         go) go_tool ;;
         python) need python3 python3 ;;
         venv) python3 -c 'import ensurepip' 2>/dev/null || install python3-venv || fail "apt-get install python3-venv" ;;

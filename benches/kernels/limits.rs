@@ -9,11 +9,12 @@ pub type Loop = (fn() -> u64, &'static str);
 pub fn float_peak() -> Loop {
     #[cfg(target_arch = "x86_64")]
     {
-        // SAFETY of each loop: it is only handed out where the CPU has its instructions.
         if is_x86_feature_detected!("avx512f") {
+            // SAFETY: handed out only where the CPU has its instructions, as just asked.
             return (|| unsafe { x86::fma512() }, "512-bit FMA");
         }
         if is_x86_feature_detected!("fma") {
+            // SAFETY: handed out only where the CPU has its instructions, as just asked.
             return (|| unsafe { x86::fma256() }, "256-bit FMA");
         }
     }
@@ -24,11 +25,12 @@ pub fn float_peak() -> Loop {
 pub fn byte_peak() -> Loop {
     #[cfg(target_arch = "x86_64")]
     {
-        // SAFETY: as above.
         if is_x86_feature_detected!("avx512vnni") {
+            // SAFETY: handed out only where the CPU has its instructions, as just asked.
             return (|| unsafe { x86::vnni512() }, "512-bit vpdpbusd");
         }
         if is_x86_feature_detected!("avx2") {
+            // SAFETY: handed out only where the CPU has its instructions, as just asked.
             return (|| unsafe { x86::madd256() }, "256-bit vpmaddwd");
         }
     }

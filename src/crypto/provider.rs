@@ -24,6 +24,10 @@ pub(crate) enum Provider {
     #[cfg(feature = "fast-crypto")]
     AwsLc,
     /// Pure Rust with the processor's AES instructions where it has them.
+    #[cfg_attr(
+        all(feature = "fast-crypto", not(test)),
+        allow(dead_code, reason = "the cross-check in tests, and what runs without the feature")
+    )]
     Portable,
 }
 

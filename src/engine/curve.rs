@@ -11,7 +11,9 @@ use crate::error::{Error, Result};
 pub(super) const CURVE_K: [usize; 2] = [10, 100];
 
 /// Standard errors added to the target: the curve is measured on a sample.
-const GUARD: f64 = 1.0;
+const GUARD: f64 = 1.5;
+/// Standard deviation of the recall of single queries where the mean is near 0.95.
+const SPREAD: f64 = 0.12;
 
 /// Recall by number of probes, for each of [`CURVE_K`].
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -46,8 +48,7 @@ impl RecallCurve {
     pub(super) fn probes(&self, k: usize, target: f32, lists: usize) -> usize {
         let which = CURVE_K.iter().position(|&c| k <= c);
         let points = &self.points[which.unwrap_or(CURVE_K.len() - 1)];
-        // Recall of one query varies by about 0.1 where its mean is near the target.
-        let error = 0.1 / f64::from(self.queries.max(1)).sqrt();
+        let error = SPREAD / f64::from(self.queries.max(1)).sqrt();
         let target = (f64::from(target) + GUARD * error).min(0.9999) as f32;
         let at = points.partition_point(|&(_, recall)| recall < target);
         let probes = points.get(at).map_or(lists, |&(p, _)| p as usize);

@@ -19,7 +19,6 @@ pub(super) struct Extents {
     starts: Vec<u32>,
     /// First extent of each list, and the number of extents.
     first: Vec<u32>,
-    rows_per_extent: u32,
 }
 
 /// Rows an extent should have when a row takes `row_bytes` (the larger of its code and its vector).
@@ -48,7 +47,7 @@ impl Extents {
         }
         first.push(starts.len() as u32);
         starts.push(row);
-        Ok(Self { starts, first, rows_per_extent })
+        Ok(Self { starts, first })
     }
 
     /// Number of lists.
@@ -64,11 +63,6 @@ impl Extents {
     /// Number of rows.
     pub(super) fn row_count(&self) -> u32 {
         self.starts[self.len()]
-    }
-
-    /// Rows in a full extent.
-    pub(super) fn rows_per_extent(&self) -> u32 {
-        self.rows_per_extent
     }
 
     /// The extents of `list`.

@@ -156,6 +156,7 @@ impl IdMap {
     }
 
     /// Number of ids.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }

@@ -54,7 +54,7 @@ pub struct Index {
     pub(super) job: Mutex<Option<Arc<TrainingJob>>>,
     /// Items below which upserts start no training, after one that failed or was cancelled.
     pub(super) train_again_above: AtomicU64,
-    pub(super) scratch: Mutex<Vec<Box<QueryScratch>>>,
+    pub(super) scratch: Mutex<Vec<QueryScratch>>,
     pub(super) cache_hits: AtomicU64,
     dropped: AtomicBool,
     /// Processes that only read: when a newer commit was last looked for.

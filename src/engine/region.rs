@@ -102,11 +102,6 @@ impl Region {
         Self { vault: Arc::clone(vault), blob, bounds: None, slots }
     }
 
-    /// The blob.
-    pub(super) fn blob(&self) -> &Blob {
-        &self.blob
-    }
-
     /// The cache slots.
     pub(super) fn slots(&self) -> &Slots {
         &self.slots

@@ -74,7 +74,7 @@ pub struct Fields {
 }
 
 /// Result of a query: for query `q` the entries `starts[q]..starts[q + 1]` of every column, nearest first, equal
-/// distances by rising row.
+/// distances by id (bytes in order; of items equally near at the end of the list any may be the one left out).
 #[derive(Clone, Debug)]
 pub struct Results {
     /// Kind of the ids.

@@ -53,7 +53,9 @@ impl RunParts {
         self.list_lens.iter().for_each(|&l| out.put_u32(l));
         self.ids.write(&mut out);
         self.codes.write(&mut out);
-        out.put_u8(u8::from(self.vectors.is_some()) * HAS_VECTORS | u8::from(self.payload.is_some()) * HAS_PAYLOAD);
+        let vectors = if self.vectors.is_some() { HAS_VECTORS } else { 0 };
+        let payload = if self.payload.is_some() { HAS_PAYLOAD } else { 0 };
+        out.put_u8(vectors | payload);
         if let Some(v) = &self.vectors {
             v.write(&mut out);
         }

@@ -275,7 +275,12 @@ impl QueryScratch {
         let metric = s.config.metric;
         // Compared as distances, so that what is told to be at the radius is inside.
         let found = self.found.iter().map(|&(score, row)| (metric.distance(score), row));
-        Ok(Answer { rows: found.take_while(|(distance, _)| *distance <= plan.radius).collect(), stats })
+        let mut rows: Vec<_> = found.take_while(|(distance, _)| *distance <= plan.radius).collect();
+        // Rows are renumbered by merges, ids are not: equally near items come in the order of their ids.
+        for equal in rows.chunk_by_mut(|a, b| a.0 == b.0).filter(|equal| equal.len() > 1) {
+            equal.sort_unstable_by(|a, b| s.id(a.1).cmp(s.id(b.1)));
+        }
+        Ok(Answer { rows, stats })
     }
 
     /// Leaves the best candidates by code in `found`.

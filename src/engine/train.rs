@@ -28,14 +28,14 @@ use crate::ivf::Centroids;
 use crate::kmeans;
 use crate::quant::Quantizer;
 use crate::rng::{Rng, sample_indices};
-use crate::types::MAX_LISTS;
+use crate::types::{MAX_LISTS, Metric};
 
 /// Vectors that training needs for every list.
 const MIN_ROWS_PER_LIST: u64 = 2;
 /// Rows a list keeps in the sample, however little memory there is.
 const LEAST_SAMPLE_PER_LIST: u64 = 16;
 /// Most held-out rows, and their most share of the items as a divisor.
-const HELD_OUT: usize = 512;
+const HELD_OUT: usize = 1000;
 const HELD_OUT_SHARE: u64 = 20;
 /// Bytes of vectors read and processed at a time, whatever the batch size.
 const MAX_PAGE_BYTES: usize = 4 << 20;
@@ -232,9 +232,22 @@ impl Index {
         let (sample, held_out) = self.draw(job, watch, s, plan)?;
         let params = kmeans::Params { k: plan.n_lists, max_iters: plan.max_iters, tolerance: plan.tolerance, seed: plan.seed };
         let found = kmeans::cluster(&sample, dim, &params, &self.shared.exec, watch, &job.progress)?;
-        let (rows, assignment) = shuffle(&found.centroids, found.assignment, dim, plan.seed);
+        let (mut rows, mut assignment) = shuffle(&found.centroids, found.assignment, dim, plan.seed);
+        if s.config.metric == Metric::Cosine {
+            // Unit vectors are nearest by angle, so lists are too: a mean of scattered rows is short and would lose rows
+            // to its neighbours. A sixth fewer vectors are scanned for the same recall (benches/compare).
+            for centroid in rows.chunks_exact_mut(dim) {
+                let norm = centroid.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+                if norm > 0.0 {
+                    centroid.iter_mut().for_each(|x| *x = (f64::from(*x) / norm) as f32);
+                }
+            }
+        }
         job.progress.enter(Phase::Quantizer, 0);
         let centroids = Centroids::new(dim, rows)?;
+        if s.config.metric == Metric::Cosine {
+            centroids.assign(&sample, &self.shared.exec, &mut assignment)?;
+        }
         let quantizer = Quantizer::train(self.quantizer(), similarity, dim, &sample, &assignment, &centroids)?;
         watch.check()?;
         let number = s.generation.as_ref().map_or(0, |g| g.number) + 1;
@@ -378,7 +391,7 @@ mod tests {
         assert_eq!(all, (1_000_000, BUDGET));
         let limit = fixed + (200 << 20);
         let (sample, budget) = fit(limit, fixed, 100, 4000, 1_000_000).unwrap();
-        assert!(sample < 1_000_000 && sample >= 64_000, "{sample}");
+        assert!((64_000..1_000_000).contains(&sample), "{sample}");
         assert!(fixed + sample * 400 + kmeans::memory_estimate(sample as usize, 100, 4000) <= limit);
         assert!(budget <= 200 << 20);
         let e = fit(64 << 20, fixed, 100, 4000, 1_000_000).unwrap_err();

@@ -2,14 +2,15 @@
 //!
 //! One file owns one noun, in the order of `include/cyborg.h`, which cbindgen makes of these files (`tests/header.rs`).
 //! The `//!` page of a noun's file becomes its banner in the header and every `///` its manual entry, so both are
-//! written for C readers. The support files own what all nouns share: [`handle`] the table that makes a stale handle
-//! an error, [`guard`] the panic boundary, [`read`] every raw pointer.
+//! written for C readers. The support files own what all nouns share: `handle` the table that makes a stale handle
+//! an error, `guard` the panic boundary, `read` every raw pointer.
 //!
 //! Invariants: no Rust enum, `bool` or reference is ever received from C; nothing unwinds out; on failure every
 //! out-handle is NULL.
 #![allow(unsafe_code, reason = "the C boundary takes raw pointers")]
 #![allow(non_camel_case_types, reason = "types carry their C names, so that header and source read the same")]
 #![allow(clippy::missing_safety_doc, reason = "the contract of every function is its manual entry in the header")]
+#![allow(rustdoc::broken_intra_doc_links, reason = "the manual is for C readers, whose brackets are array elements")]
 
 #[cfg(panic = "abort")]
 compile_error!("cyborg must be built with panic = \"unwind\": the C boundary turns panics into statuses");

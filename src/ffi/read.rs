@@ -184,7 +184,7 @@ pub(super) unsafe fn slice_mut<'a, T>(p: *mut T, len: usize, what: &'static str)
 /// `rows x columns` values, at most a batch's worth.
 ///
 /// # Safety
-/// As [`slice`].
+/// As `slice`.
 pub(super) unsafe fn block<'a>(p: *const f32, rows: usize, columns: u32, what: &'static str) -> Result<&'a [f32]> {
     let len = (rows as u64).checked_mul(u64::from(columns)).filter(|&n| n <= MAX_BATCH_BYTES / 4);
     let Some(len) = len else {

@@ -3,6 +3,7 @@
 #include "check.h"
 #include <dirent.h>
 #include <dlfcn.h>
+#include <time.h>
 
 static size_t entries(const char *folder) {
     DIR *dir = opendir(folder);
@@ -71,6 +72,10 @@ int main(void) {
     const size_t threads = entries("/proc/self/task"), files = entries("/proc/self/fd");
     for (int i = 0; i < 20; i++) {
         use("libcyborg.so.0");
+    }
+    for (int i = 0; i < 1000 && entries("/proc/self/task") != threads; i++) {
+        const struct timespec pause = {0, 1000000}; /* the system takes a moment to forget a thread that was joined */
+        nanosleep(&pause, NULL);
     }
     CHECK(entries("/proc/self/task") == threads && entries("/proc/self/fd") == files);
     return 0;

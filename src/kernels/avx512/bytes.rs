@@ -21,8 +21,8 @@ fn sums<const B: usize>(query: &[i8], blocks: &[u8], stride: usize) -> [__m512i;
         for c in 0..2 {
             let q = spread(pair[c]);
             for b in 0..B {
-                // SAFETY: group `2 g + c` is one of the query's, so its 64 bytes lie inside block `b`.
                 let line = b * stride + (2 * g + c) * GROUP_BYTES;
+                // SAFETY: group `2 g + c` is one of the query's, so its 64 bytes lie inside block `b`.
                 let u = unsafe { _mm512_loadu_si512(blocks.add(line).cast()) };
                 if B > 1 {
                     _mm_prefetch::<_MM_HINT_T0>(blocks.wrapping_add(B * stride + line).cast());

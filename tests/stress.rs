@@ -158,7 +158,9 @@ impl Stage {
                 }
                 8 => {
                     // What this thread put is found at distance 0.
-                    let (Some((&id, &version)), true) = (model.iter().nth(rng.below(OWN as usize)), true) else { return };
+                    let (Some((&id, &version)), true) = (model.iter().nth(rng.below(OWN as usize)), true) else {
+                        return;
+                    };
                     let o = QueryOptions { top_k: 3, n_probes: 1 << 20, rerank_mult: 1000, ..QueryOptions::default() };
                     let r = self.index.query(&Item::new(id, version).vector, 1, DIM as u32, &o, &Watch::NONE).unwrap();
                     assert_eq!(ids_of(&r, 0)[0], id, "{:?}", r.distances);
@@ -241,7 +243,8 @@ impl Stage {
             assert_eq!(unique.len(), found.len(), "a result twice");
             for i in r.starts[q]..r.starts[q + 1] {
                 assert!(i == r.starts[q] || r.distances[i - 1] <= r.distances[i]);
-                let want = distance(self.setup.metric, &queries[q * DIM..(q + 1) * DIM], &vectors[i * DIM..(i + 1) * DIM]);
+                let want =
+                    distance(self.setup.metric, &queries[q * DIM..(q + 1) * DIM], &vectors[i * DIM..(i + 1) * DIM]);
                 assert!((f64::from(r.distances[i]) - want).abs() < 1e-3 * want.abs().max(1.0));
                 let id = found[i - r.starts[q]];
                 assert!(metadata.get(i).starts_with(format!("{{\"id\":{id},").as_bytes()));
@@ -260,7 +263,8 @@ impl Stage {
         let shared: Vec<u64> = (SHARED..SHARED + SHARED_IDS).collect();
         let versions = self.versions(index, &shared);
         model.extend(shared.into_iter().zip(versions).filter(|(_, version)| *version > 0));
-        let mut listed: Vec<u64> = list_all(index).iter().map(|b| u64::from_le_bytes(b[..].try_into().unwrap())).collect();
+        let mut listed: Vec<u64> =
+            list_all(index).iter().map(|b| u64::from_le_bytes(b[..].try_into().unwrap())).collect();
         listed.sort_unstable();
         assert!(listed.iter().eq(model.keys()), "{} listed, {} in the model", listed.len(), model.len());
         assert_eq!(index.count().unwrap(), model.len() as u64);
@@ -377,13 +381,18 @@ fn a_failing_store_answers_every_writer() {
                         version += 1.0;
                         match upsert(index, me, &[version, version], 2) {
                             Ok(_) => value = version,
-                            Err(Error::Io { .. } | Error::NoSpace { .. }) => drop(failures.fetch_add(1, Ordering::Relaxed)),
+                            Err(Error::Io { .. } | Error::NoSpace { .. }) => {
+                                drop(failures.fetch_add(1, Ordering::Relaxed))
+                            }
                             Err(e) => panic!("{e}"),
                         }
                         // A delta keeps vectors in memory, so this read does not reach the store.
                         let Ok(items) = index.get(Ids::U64(&[me]), include::VECTOR) else { continue };
                         let now = items.fields.vectors.unwrap()[0];
-                        assert!(now == value || now == version, "{now} where {value} was acknowledged and {version} tried");
+                        assert!(
+                            now == value || now == version,
+                            "{now} where {value} was acknowledged and {version} tried"
+                        );
                         value = now;
                     }
                 })
@@ -423,11 +432,15 @@ fn closing_in_the_middle_loses_nothing_and_hangs_nowhere() {
                         let first = me * 1_000_000 + batch * 20;
                         let done = match batch % 7 {
                             5 => index.compact(&Watch::NONE),
-                            6 => index.query(&clustered(40, 8, batch), 40, 8, &QueryOptions::default(), &Watch::NONE).map(drop),
+                            6 => index
+                                .query(&clustered(40, 8, batch), 40, 8, &QueryOptions::default(), &Watch::NONE)
+                                .map(drop),
                             _ => Ok(()),
                         };
                         let done = match done {
-                            Ok(()) | Err(Error::TrainingInProgress) => upsert(index, first, &clustered(20, 8, first), 8),
+                            Ok(()) | Err(Error::TrainingInProgress) => {
+                                upsert(index, first, &clustered(20, 8, first), 8)
+                            }
                             Err(e) => Err(e),
                         };
                         match done {

@@ -119,7 +119,8 @@ struct Pair {
 
 impl Pair {
     fn open_db(setup: &Setup, place: &Place) -> Arc<Db> {
-        let o = DbOptions { threads: 1, cache_mode: setup.mode, cache_bytes: setup.cache_bytes, ..DbOptions::default() };
+        let o =
+            DbOptions { threads: 1, cache_mode: setup.mode, cache_bytes: setup.cache_bytes, ..DbOptions::default() };
         Db::open(&place.url, o).unwrap()
     }
 
@@ -177,7 +178,8 @@ impl Pair {
                 assert_eq!((stats.deltas, stats.tombstones), (0, 0));
             }
             Step::Reopen if self.setup.file => {
-                let Self { setup, place, db, index, model } = std::mem::replace(self, Self::new(Setup { file: false, ..self.setup }));
+                let Self { setup, place, db, index, model } =
+                    std::mem::replace(self, Self::new(Setup { file: false, ..self.setup }));
                 drop((index, db));
                 let db = Self::open_db(&setup, &place);
                 let index = db.open_index("model", &KEY).unwrap();
@@ -192,13 +194,14 @@ impl Pair {
         let mut rng = Rng::new(seed);
         let dim = self.setup.dim;
         let items: Vec<Item> = ids.iter().map(|_| Item::new(&mut rng, dim)).collect();
-        let plain = seed % 3 == 0;
+        let plain = seed.is_multiple_of(3);
         let items: Vec<Item> = match plain {
             true => items.into_iter().map(|i| Item { metadata: vec![], contents: vec![], kind: 0, ..i }).collect(),
             false => items,
         };
         let vectors: Vec<f32> = items.iter().flat_map(|i| i.vector.clone()).collect();
-        let (metadata, contents) = (Column::new(items.iter().map(|i| &i.metadata)), Column::new(items.iter().map(|i| &i.contents)));
+        let (metadata, contents) =
+            (Column::new(items.iter().map(|i| &i.metadata)), Column::new(items.iter().map(|i| &i.contents)));
         let kinds: Vec<u8> = items.iter().map(|i| i.kind).collect();
         let done = self.with_ids(ids, |ids| {
             let batch = Batch {

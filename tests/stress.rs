@@ -13,10 +13,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use common::*;
+use cyborg::crypto::Backend;
 use cyborg::engine::*;
 use cyborg::error::Error;
 use cyborg::exec::{CancelToken, Watch};
 use cyborg::rng::Rng;
+use cyborg::store::fault::{Fault, FaultStore};
+use cyborg::store::memory::MemoryStore;
 use cyborg::types::{ContentsKind, IdKind, Metric, QuantizerKind};
 use parking_lot::RwLock;
 
@@ -155,7 +158,9 @@ impl Stage {
                 }
                 8 => {
                     // What this thread put is found at distance 0.
-                    let (Some((&id, &version)), true) = (model.iter().nth(rng.below(OWN as usize)), true) else { return };
+                    let (Some((&id, &version)), true) = (model.iter().nth(rng.below(OWN as usize)), true) else {
+                        return;
+                    };
                     let o = QueryOptions { top_k: 3, n_probes: 1 << 20, rerank_mult: 1000, ..QueryOptions::default() };
                     let r = self.index.query(&Item::new(id, version).vector, 1, DIM as u32, &o, &Watch::NONE).unwrap();
                     assert_eq!(ids_of(&r, 0)[0], id, "{:?}", r.distances);
@@ -238,7 +243,8 @@ impl Stage {
             assert_eq!(unique.len(), found.len(), "a result twice");
             for i in r.starts[q]..r.starts[q + 1] {
                 assert!(i == r.starts[q] || r.distances[i - 1] <= r.distances[i]);
-                let want = distance(self.setup.metric, &queries[q * DIM..(q + 1) * DIM], &vectors[i * DIM..(i + 1) * DIM]);
+                let want =
+                    distance(self.setup.metric, &queries[q * DIM..(q + 1) * DIM], &vectors[i * DIM..(i + 1) * DIM]);
                 assert!((f64::from(r.distances[i]) - want).abs() < 1e-3 * want.abs().max(1.0));
                 let id = found[i - r.starts[q]];
                 assert!(metadata.get(i).starts_with(format!("{{\"id\":{id},").as_bytes()));
@@ -257,7 +263,8 @@ impl Stage {
         let shared: Vec<u64> = (SHARED..SHARED + SHARED_IDS).collect();
         let versions = self.versions(index, &shared);
         model.extend(shared.into_iter().zip(versions).filter(|(_, version)| *version > 0));
-        let mut listed: Vec<u64> = list_all(index).iter().map(|b| u64::from_le_bytes(b[..].try_into().unwrap())).collect();
+        let mut listed: Vec<u64> =
+            list_all(index).iter().map(|b| u64::from_le_bytes(b[..].try_into().unwrap())).collect();
         listed.sort_unstable();
         assert!(listed.iter().eq(model.keys()), "{} listed, {} in the model", listed.len(), model.len());
         assert_eq!(index.count().unwrap(), model.len() as u64);
@@ -304,20 +311,21 @@ fn run(setup: Setup, time: Duration) {
         steps: AtomicU64::new(0),
     };
     let end = Instant::now() + time;
+    // What another process that only reads would see.
+    let reader = setup.file.then(|| {
+        let reader = Db::open(&stage.place.url, DbOptions { read_only: true, ..o.clone() }).unwrap();
+        let index = reader.open_index("stress", &KEY).unwrap();
+        (reader, index)
+    });
     std::thread::scope(|scope| {
         let stage = &stage;
         let mut threads: Vec<_> = (0..WRITERS).map(|me| scope.spawn(move || stage.writer(me))).collect();
         threads.push(scope.spawn(|| stage.trainer()));
         threads.push(scope.spawn(|| stage.keeper()));
         threads.push(scope.spawn(|| stage.each(3, |rng| stage.look(&stage.index, rng))));
-        if setup.file {
-            threads.push(scope.spawn(|| {
-                let o = DbOptions { read_only: true, ..o.clone() };
-                let reader = Db::open(&stage.place.url, o).unwrap();
-                let index = reader.open_index("stress", &KEY).unwrap();
-                stage.each(4, |rng| stage.look(&index, rng));
-                reader.close();
-            }));
+        if let Some((_, index)) = &reader {
+            let index = Arc::clone(index);
+            threads.push(scope.spawn(move || stage.each(4, |rng| stage.look(&index, rng))));
         }
         // A thread that failed holds nothing up: the rest stops at once.
         let mut next = Instant::now() + Duration::from_secs(3);
@@ -326,6 +334,11 @@ fn run(setup: Setup, time: Duration) {
             if Instant::now() >= next {
                 let _closed = stage.gate.write();
                 stage.compare(&stage.index);
+                if let Some((_, index)) = &reader {
+                    // It looks for news ten times a second.
+                    std::thread::sleep(Duration::from_millis(120));
+                    stage.compare(index);
+                }
                 next = Instant::now() + Duration::from_secs(3);
             }
         }
@@ -346,6 +359,149 @@ fn run(setup: Setup, time: Duration) {
         stage.compare(&stage.index);
         db.close();
     }
+}
+
+/// Writers meet a store that fails now and then: an upsert that was acknowledged is there, one that was refused is there
+/// wholly or not at all, and nobody is told of a defect of the library instead of the store's.
+#[test]
+fn a_failing_store_answers_every_writer() {
+    let store = Arc::new(FaultStore::new(Arc::new(MemoryStore::new())));
+    let db = Db::over(Backend::over(Arc::clone(&store) as _), DbOptions { threads: 2, ..DbOptions::default() });
+    let o = IndexOptions { dimension: 2, id_kind: IdKind::U64, auto_train_disabled: true, ..IndexOptions::default() };
+    let index = db.create_index("a", &KEY, &o).unwrap();
+    let (stop, failures) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let (index, stop, failures, store) = (&index, &stop, &failures, &store);
+        let writers: Vec<_> = (0..8u64)
+            .map(|me| {
+                scope.spawn(move || {
+                    let mut value = 0.0f32;
+                    let mut version = 0.0;
+                    while !stop.load(Ordering::Relaxed) {
+                        version += 1.0;
+                        match upsert(index, me, &[version, version], 2) {
+                            Ok(_) => value = version,
+                            Err(Error::Io { .. } | Error::NoSpace { .. }) => {
+                                drop(failures.fetch_add(1, Ordering::Relaxed))
+                            }
+                            Err(e) => panic!("{e}"),
+                        }
+                        // A delta keeps vectors in memory, so this read does not reach the store.
+                        let Ok(items) = index.get(Ids::U64(&[me]), include::VECTOR) else { continue };
+                        let now = items.fields.vectors.unwrap()[0];
+                        assert!(
+                            now == value || now == version,
+                            "{now} where {value} was acknowledged and {version} tried"
+                        );
+                        value = now;
+                    }
+                })
+            })
+            .collect();
+        let end = Instant::now() + Duration::from_secs(3);
+        let mut rng = Rng::new(5);
+        while Instant::now() < end && !writers.iter().any(|w| w.is_finished()) {
+            store.plant(rng.below(6) as u64, [Fault::Fail, Fault::Full, Fault::Applied][rng.below(3)]);
+            std::thread::sleep(Duration::from_micros(300));
+        }
+        store.heal();
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(failures.load(Ordering::Relaxed) > 20);
+    assert_eq!(index.count().unwrap(), 8);
+    index.compact(&Watch::NONE).unwrap();
+    index.verify(&Watch::NONE).unwrap();
+}
+
+/// Closing a db, or dropping its index, in the middle of everything: every call ends with its answer or with `Closed`,
+/// nothing hangs, and what was acknowledged is there at the next opening.
+#[test]
+fn closing_in_the_middle_loses_nothing_and_hangs_nowhere() {
+    for round in 0..12u64 {
+        let place = Place::file();
+        let db = Db::open(&place.url, DbOptions { threads: 2, ..DbOptions::default() }).unwrap();
+        let o = IndexOptions { dimension: 8, id_kind: IdKind::U64, retrain_threshold: 300, ..IndexOptions::default() };
+        let index = db.create_index("a", &KEY, &o).unwrap();
+        let acknowledged: Vec<AtomicU64> = (0..4).map(|_| AtomicU64::new(0)).collect();
+        let begun = Instant::now();
+        std::thread::scope(|scope| {
+            let (index, acknowledged) = (&index, &acknowledged);
+            for me in 0..4u64 {
+                scope.spawn(move || {
+                    for batch in 0.. {
+                        let first = me * 1_000_000 + batch * 20;
+                        let done = match batch % 7 {
+                            5 => index.compact(&Watch::NONE),
+                            6 => index
+                                .query(&clustered(40, 8, batch), 40, 8, &QueryOptions::default(), &Watch::NONE)
+                                .map(drop),
+                            _ => Ok(()),
+                        };
+                        let done = match done {
+                            Ok(()) | Err(Error::TrainingInProgress) => {
+                                upsert(index, first, &clustered(20, 8, first), 8)
+                            }
+                            Err(e) => Err(e),
+                        };
+                        match done {
+                            Ok(_) => acknowledged[me as usize].store(batch + 1, Ordering::Release),
+                            Err(Error::Closed { .. }) => return,
+                            Err(e) => panic!("{e}"),
+                        }
+                    }
+                });
+            }
+            std::thread::sleep(Duration::from_millis(20 * round));
+            match round % 4 {
+                3 => db.drop_index("a", &KEY).unwrap(),
+                _ => db.close(),
+            }
+        });
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        drop((index, db));
+        let db = Db::open(&place.url, DbOptions::default()).unwrap();
+        if round % 4 == 3 {
+            assert!(matches!(db.open_index("a", &KEY), Err(Error::NotFound { .. })));
+            continue;
+        }
+        let index = db.open_index("a", &KEY).unwrap();
+        for me in 0..4u64 {
+            let batches = acknowledged[me as usize].load(Ordering::Acquire);
+            for batch in 0..batches + 1 {
+                let first = me * 1_000_000 + batch * 20;
+                let ids: Vec<u64> = (first..first + 20).collect();
+                let items = index.get(Ids::U64(&ids), include::VECTOR).unwrap();
+                // The one after the last acknowledged may be there, but then all of it.
+                assert!(batch == batches || items.found[0], "round {round}: batch {batch} of {batches} is lost");
+                assert!(items.found.iter().all(|&f| f == items.found[0]), "half a batch");
+                if items.found[0] {
+                    assert_eq!(items.fields.vectors.unwrap(), clustered(20, 8, first));
+                }
+            }
+        }
+        index.verify(&Watch::NONE).unwrap();
+    }
+}
+
+/// An index that loses most of its items gives their space back by itself.
+#[test]
+fn deleted_items_are_dropped_without_a_compaction() {
+    let db = Db::open("memory:", DbOptions { threads: 1, ..DbOptions::default() }).unwrap();
+    let o = IndexOptions { dimension: 16, id_kind: IdKind::U64, auto_train_disabled: true, ..IndexOptions::default() };
+    let index = db.create_index("a", &KEY, &o).unwrap();
+    upsert(&index, 0, &clustered(20_000, 16, 1), 16).unwrap();
+    index.compact(&Watch::NONE).unwrap();
+    let full = index.stats().unwrap().stored_bytes;
+    for first in (0..19_000).step_by(1000) {
+        let ids: Vec<u64> = (first..first + 1000).collect();
+        assert_eq!(index.delete(Ids::U64(&ids)).unwrap(), 1000);
+    }
+    let end = Instant::now() + Duration::from_secs(20);
+    while index.stats().unwrap().stored_bytes > full / 2 {
+        assert!(Instant::now() < end, "{:?} of {full} bytes", index.stats().unwrap());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(index.count().unwrap(), 1000);
 }
 
 #[test]

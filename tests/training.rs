@@ -101,7 +101,9 @@ fn cancellation_is_noticed_within_a_tenth_of_a_second_in_every_phase_and_leaves_
     for phase in [Phase::Queued, Phase::Sampling, Phase::Clustering, Phase::Quantizer, Phase::Encoding] {
         for delay in [0, 15, 60] {
             let job = index.train(&lists(800)).unwrap();
-            while (job.read().progress.phase as i32) < phase as i32 && job.wait(Some(Duration::ZERO)) != JobState::Trained {
+            while (job.read().progress.phase as i32) < phase as i32
+                && job.wait(Some(Duration::ZERO)) != JobState::Trained
+            {
                 std::thread::yield_now();
             }
             std::thread::sleep(Duration::from_millis(delay));
@@ -278,7 +280,11 @@ fn progress_goes_through_the_phases_in_order() {
     let mut seen = vec![job.read()];
     while job.wait(Some(Duration::from_micros(300))) != JobState::Trained {
         seen.push(job.read());
-        assert!(matches!(job.read().state, JobState::Queued | JobState::Running | JobState::Trained), "{:?}", job.error());
+        assert!(
+            matches!(job.read().state, JobState::Queued | JobState::Running | JobState::Trained),
+            "{:?}",
+            job.error()
+        );
     }
     assert!(seen.windows(2).all(|w| w[0].progress.phase as i32 <= w[1].progress.phase as i32));
     assert!(seen.windows(2).all(|w| w[0].progress.iteration <= w[1].progress.iteration));
@@ -350,7 +356,8 @@ fn a_job_that_fails_says_why_and_leaves_the_old_generation_and_no_objects() {
     let dim = 100;
     for fault in [Fault::Fail, Fault::Full, Fault::Applied] {
         let store = Arc::new(FaultStore::new(Arc::new(MemoryStore::new())));
-        let open = || Db::over(Backend::over(Arc::clone(&store) as _), DbOptions { threads: 2, ..DbOptions::default() });
+        let open =
+            || Db::over(Backend::over(Arc::clone(&store) as _), DbOptions { threads: 2, ..DbOptions::default() });
         let db = open();
         let index = db.create_index("a", &KEY, &config(dim, QuantizerKind::Sq8)).unwrap();
         upsert(&index, 0, &clustered(12_000, dim, 1), dim).unwrap();
@@ -378,7 +385,12 @@ fn a_job_that_fails_says_why_and_leaves_the_old_generation_and_no_objects() {
             if at % 5 == 0 {
                 assert_eq!(answers(&index, &queries, dim), answered, "{fault:?} at call {at}");
             }
-            assert_eq!(index.stats().unwrap().stored_bytes, stored, "{fault:?} at call {at} of {}: {why}", store.calls());
+            assert_eq!(
+                index.stats().unwrap().stored_bytes,
+                stored,
+                "{fault:?} at call {at} of {}: {why}",
+                store.calls()
+            );
             assert!(struck && at < 2000);
             // Every call of the last, telling ones; a few of the many alike before them.
             at += 1 + at / 12;

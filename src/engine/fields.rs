@@ -27,8 +27,7 @@ pub(super) fn fetch(snapshot: &Snapshot, rows: &[Option<u32>], wanted: u32) -> R
                 if let Some((payload, _)) = place {
                     payload.append(at, len as usize, &mut scratch, &mut bytes)?;
                 }
-                column.push(&bytes);
-                Ok(())
+                column.push(&bytes)
             };
             push(&mut metadata, at, meta_len)?;
             push(&mut contents, at + u64::from(meta_len), contents_len)?;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
+use zeroize::Zeroizing;
 
 use super::fields;
 use super::ids::{IdColumn, IdMap};
@@ -48,6 +49,8 @@ pub struct Index {
     /// Leading runs that a training reads and merges must leave alone.
     pub(super) pinned_runs: AtomicUsize,
     pub(super) merge_queued: AtomicBool,
+    /// Deltas below which no merge is tried, after one that failed.
+    pub(super) merge_again_at: AtomicUsize,
     pub(super) job: Mutex<Option<Arc<TrainingJob>>>,
     /// Items below which upserts start no training, after one that failed or was cancelled.
     pub(super) train_again_above: AtomicU64,
@@ -84,6 +87,7 @@ impl Index {
             merging: Mutex::default(),
             pinned_runs: AtomicUsize::new(0),
             merge_queued: AtomicBool::new(false),
+            merge_again_at: AtomicUsize::new(0),
             job: Mutex::default(),
             train_again_above: AtomicU64::new(0),
             scratch: Mutex::default(),
@@ -106,6 +110,11 @@ impl Index {
             return Err(Error::Closed { what: "index" });
         }
         Ok(())
+    }
+
+    /// What to tell of a call that failed with `e`: of an index dropped or closed meanwhile, just that.
+    pub(super) fn cause(&self, e: Error) -> Error {
+        self.enter().err().unwrap_or(e)
     }
 
     /// Later calls give `Closed`.
@@ -184,15 +193,15 @@ impl Index {
             let seen = self.snapshot.load().seq;
             match read() {
                 Err(Error::Corrupt { what }) if self.vault.read_only() => {
-                    self.catch_up()?;
+                    self.catch_up().map_err(|e| self.cause(e))?;
                     if self.snapshot.load().seq == seen {
                         return Err(Error::Corrupt { what });
                     }
                 }
-                other => return other,
+                other => return other.map_err(|e| self.cause(e)),
             }
         }
-        read()
+        read().map_err(|e| self.cause(e))
     }
 
     /// Makes `manifest` the newest, with `puts`, in one durable step; deletes what was retired and is unused now.
@@ -241,7 +250,7 @@ impl Index {
         let config = self.snapshot.load().config;
         let intake = Intake::new(batch, &config)?;
         watch.check()?;
-        let done = self.write(Op::Upsert(intake))?;
+        let done = self.write(Op::Upsert(intake)).map_err(|e| self.cause(e))?;
         self.merge_if_due();
         let (training_triggered, threshold) = self.train_if_outgrown(done.live);
         Ok(UpsertResult {
@@ -258,7 +267,7 @@ impl Index {
     /// `batch.vectors` must be empty.
     pub fn upsert_base64(&self, batch: &Batch<'_>, vectors_base64: &[u8], watch: &Watch) -> Result<UpsertResult> {
         self.enter()?;
-        let vectors = decode_base64(vectors_base64, batch.ids.len(), batch.dimension)?;
+        let vectors = Zeroizing::new(decode_base64(vectors_base64, batch.ids.len(), batch.dimension)?);
         self.upsert(&Batch { vectors: &vectors, ..*batch }, watch)
     }
 
@@ -270,7 +279,7 @@ impl Index {
         ids.check(kind)?;
         let mut column = IdColumn::with_capacity(kind, ids.len())?;
         (0..ids.len()).for_each(|i| ids.with(i, |id| column.push(id)));
-        let done = self.write(Op::Delete(column))?;
+        let done = self.write(Op::Delete(column)).map_err(|e| self.cause(e))?;
         self.merge_if_due();
         Ok(done.deleted)
     }
@@ -301,7 +310,7 @@ impl Index {
     fn fetch(&self, ids: Ids<'_>, include: u32) -> Result<Items> {
         let (snapshot, rows) = self.rows_of(ids)?;
         let mut asked = StringColumn::default();
-        (0..ids.len()).for_each(|i| ids.with(i, |id| asked.push(id)));
+        (0..ids.len()).try_for_each(|i| ids.with(i, |id| asked.push(id)))?;
         Ok(Items {
             id_kind: snapshot.config.id_kind,
             dimension: snapshot.config.dimension,
@@ -411,7 +420,7 @@ impl Index {
                 }
                 let (manifest, s) = self.committed();
                 if load::live_objects(&manifest, &s).contains(&object) {
-                    return Err(e);
+                    return Err(self.cause(e));
                 }
             }
         }
@@ -442,7 +451,7 @@ impl Cursor {
         let mut page = StringColumn::default();
         while page.len() < limit && self.row < self.snapshot.end {
             if !self.snapshot.tombstones.contains(self.row) {
-                page.push(self.snapshot.id(self.row));
+                page.push(self.snapshot.id(self.row))?;
             }
             self.row += 1;
         }

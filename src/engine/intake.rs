@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::ids::IdColumn;
 use super::manifest::Config;
-use super::options::{Batch, Strings};
+use super::options::{Batch, Ids, Strings};
 use super::payload::Entry;
 use crate::buffer::Buffer;
 use crate::error::{Error, Result, try_with_capacity, try_zeroed};
@@ -34,7 +34,11 @@ impl Intake {
             return Err(Error::BufferTooSmall { what: "vectors", needed, got: batch.vectors.len() as u64 });
         }
         let bytes = |s: Option<Strings<'_>>| s.map_or(0, |s| s.total_len());
-        let total = needed * 4 + bytes(batch.metadata) + bytes(batch.contents);
+        let ids = match batch.ids {
+            Ids::Bytes(s) => s.total_len(),
+            Ids::U64(n) => n.len() as u64 * 8,
+        };
+        let total = needed * 4 + ids + bytes(batch.metadata) + bytes(batch.contents);
         if total > MAX_BATCH_BYTES {
             return Err(Error::invalid("batch", format_args!("{total} bytes"), "at most 1 GiB"));
         }

@@ -1,7 +1,7 @@
 //! Merging deltas into runs, and compaction: keeping an index small and quick without retraining.
 //!
 //! A merge is due when there are more than 64 deltas, or when they hold more than 5 % of the items and more than 32 MiB
-//! (so that a small index is not rewritten over and over). It takes the last runs along that are at most twice as
+//! (so that a small index is not rewritten over and over), or when most rows are dead; then it takes everything. Else it takes the last runs along that are at most twice as
 //! large as what is merged behind them, so runs at least double from one to the next before: few runs, and every item
 //! is rewritten a number of times that grows with the logarithm of the index.
 
@@ -25,6 +25,10 @@ const MAX_DELTAS: usize = 64;
 const DELTA_SHARE: u64 = 20;
 /// Bytes of deltas below which their share does not matter.
 const MIN_MERGE_BYTES: u64 = 32 << 20;
+/// Dead rows that are kept even when most are.
+const MIN_DEAD: u64 = 4096;
+/// Deltas to come before a merge that failed is tried again.
+const RETRY_DELTAS: usize = 16;
 /// How often who waits for a merge looks whether it was cancelled.
 const MERGING_POLL: Duration = Duration::from_millis(20);
 /// Rows read at a time by merges and compactions.
@@ -35,11 +39,15 @@ pub(super) const BUDGET: u64 = 256 << 20;
 impl Index {
     /// Queues a merge if one is due and none is queued.
     pub(super) fn merge_if_due(&self) {
-        if is_due(&self.snapshot.load()) && !self.merge_queued.swap(true, Ordering::AcqRel) {
+        let s = self.snapshot.load_full();
+        let hold = self.merge_again_at.load(Ordering::Relaxed);
+        if s.deltas.len() >= hold && self.is_due(&s) && !self.merge_queued.swap(true, Ordering::AcqRel) {
             let Some(me) = self.me.upgrade() else { return };
             let task = move || {
                 me.merge_queued.store(false, Ordering::Release);
                 let merged = me.merge_now(&me.closing_watch());
+                let hold = if merged.is_ok() { 0 } else { me.snapshot.load().deltas.len() + RETRY_DELTAS };
+                me.merge_again_at.store(hold, Ordering::Relaxed);
                 if let Err(e) = merged.and_then(|()| me.collect_garbage())
                     && !matches!(e, Error::Closed { .. } | Error::Cancelled)
                 {
@@ -66,13 +74,23 @@ impl Index {
     /// Merges while a merge is due.
     fn merge_now(&self, watch: &Watch) -> Result<()> {
         let _merging = self.lock_merging(watch)?;
-        while is_due(&self.snapshot.load()) {
+        loop {
             self.enter()?;
             let s = self.snapshot.load_full();
-            let runs = tail_runs(&s, self.pinned_runs.load(Ordering::Acquire));
+            if !self.is_due(&s) {
+                return Ok(());
+            }
+            let pinned = self.pinned_runs.load(Ordering::Acquire);
+            let runs = if pinned == 0 && mostly_dead(&s) { 0..s.runs.len() } else { tail_runs(&s, pinned) };
             self.rewrite(runs, watch)?;
         }
-        Ok(())
+    }
+
+    fn is_due(&self, s: &Snapshot) -> bool {
+        s.deltas.len() > MAX_DELTAS
+            || (s.delta_items() > s.live() / DELTA_SHARE && s.delta_bytes() + s.tail.memory() > MIN_MERGE_BYTES)
+            // A training reads the runs, and drops what is dead by itself.
+            || (mostly_dead(s) && self.pinned_runs.load(Ordering::Acquire) == 0)
     }
 
     /// Rewrites `runs` (which reach the end) and all deltas as one run of the same generation.
@@ -99,6 +117,10 @@ impl Index {
     /// while a training is.
     pub fn compact(&self, watch: &Watch) -> Result<()> {
         self.enter()?;
+        self.compact_now(watch).map_err(|e| self.cause(e))
+    }
+
+    fn compact_now(&self, watch: &Watch) -> Result<()> {
         self.check_writable()?;
         if self.is_training()? {
             return Err(Error::TrainingInProgress);
@@ -120,9 +142,8 @@ impl Index {
     }
 }
 
-fn is_due(s: &Snapshot) -> bool {
-    s.deltas.len() > MAX_DELTAS
-        || (s.delta_items() > s.live() / DELTA_SHARE && s.delta_bytes() + s.tail.memory() > MIN_MERGE_BYTES)
+fn mostly_dead(s: &Snapshot) -> bool {
+    s.tombstones.count() > s.live() + MIN_DEAD
 }
 
 /// The last runs to take into a merge, leaving the first `pinned` alone.

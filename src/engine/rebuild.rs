@@ -97,18 +97,24 @@ impl Rebuild<'_> {
             let (base, r) = &s.runs[run];
             pieces.extend((0..r.extents.len()).map(|e| (base + r.extents.rows(e).start, Piece::Extent { run, extent: e })));
         }
-        for delta in 0..self.deltas {
-            let (base, d) = &s.deltas[delta];
-            let step = self.page_rows.max(1) as u32;
-            for start in (0..d.len()).step_by(step as usize) {
-                pieces.push((base + start, Piece::Delta { delta, rows: start..d.len().min(start.saturating_add(step)) }));
-            }
-        }
+        pieces.extend(self.delta_pieces());
         pieces
+    }
+
+    fn delta_pieces(&self) -> impl Iterator<Item = (u32, Piece)> {
+        let step = u32::try_from(self.page_rows).unwrap_or(u32::MAX).max(1);
+        self.pinned.deltas[..self.deltas].iter().enumerate().flat_map(move |(delta, (base, d))| {
+            let rows = move |start: u32| start..d.len().min(start.saturating_add(step));
+            (0..d.len()).step_by(step as usize).map(move |start| (base + start, Piece::Delta { delta, rows: rows(start) }))
+        })
     }
 
     /// Calls `f(first row, vectors)` for consecutive pages that cover the range, dead rows included.
     pub(super) fn for_each_page(&self, f: Observer<'_>) -> Result<()> {
+        self.pages(self.pieces(), f)
+    }
+
+    fn pages(&self, pieces: Vec<(u32, Piece)>, f: Observer<'_>) -> Result<()> {
         let s = &self.pinned;
         let Some(from) = &s.generation else { return Ok(()) };
         let dim = from.quantizer.dim();
@@ -116,7 +122,7 @@ impl Rebuild<'_> {
         let longest = rows_per_extent(1) as usize;
         let mut page = Buffer::zeroed(0, "page")?;
         let (mut first, mut filled) = (0u32, 0usize);
-        for (row, piece) in self.pieces() {
+        for (row, piece) in pieces {
             self.watch.check()?;
             match piece {
                 Piece::Extent { run, extent } => {
@@ -155,7 +161,7 @@ impl Rebuild<'_> {
         Ok(())
     }
 
-    /// Does it. `observe` sees every page once, while lists are assigned.
+    /// Does it. `observe` sees every page that is assigned to lists, once: all of them under a new generation.
     pub(super) fn run(self, observe: Observer<'_>) -> Result<Rebuilt> {
         let rows = self.rows();
         let lists = self.assign(&rows, observe)?;
@@ -197,8 +203,7 @@ impl Rebuild<'_> {
         let mut lists = try_zeroed::<u32>(rows.len(), "rebuild")?;
         let step = (STEP_WORK / (dim * self.to.lists())).max(LANES);
         let same = s.generation.as_deref().is_some_and(|from| std::ptr::eq(from, self.to));
-        // Under the same centroids a run's rows are in their lists already.
-        let known = if same { s.runs[..self.runs.end].last().map_or(rows.start, |(b, r)| b + r.len()) } else { rows.start };
+        // Under the same centroids a run's rows are in their lists already; only deltas are read.
         for (base, run) in &s.runs[self.runs.clone()] {
             for e in 0..if same { run.extents.len() } else { 0 } {
                 let list = run.extents.list_of(e) as u32;
@@ -207,21 +212,17 @@ impl Rebuild<'_> {
                 lists[start + at.start as usize..start + at.end as usize].fill(list);
             }
         }
-        if known < rows.end || !same {
-            self.for_each_page(&mut |first, vectors| {
-                let n = vectors.len() / dim;
-                if first >= known {
-                    let at = (first - rows.start) as usize;
-                    for (vectors, lists) in vectors.chunks(step * dim).zip(lists[at..at + n].chunks_mut(step)) {
-                        self.watch.check()?;
-                        self.to.centroids.assign(vectors, &self.index.shared.exec, lists)?;
-                    }
-                }
-                observe(first, vectors)?;
-                self.progress.advance(n as u64);
-                Ok(())
-            })?;
-        }
+        let pieces = if same { self.delta_pieces().collect() } else { self.pieces() };
+        self.pages(pieces, &mut |first, vectors| {
+            let (at, n) = ((first - rows.start) as usize, vectors.len() / dim);
+            for (vectors, lists) in vectors.chunks(step * dim).zip(lists[at..at + n].chunks_mut(step)) {
+                self.watch.check()?;
+                self.to.centroids.assign(vectors, &self.index.shared.exec, lists)?;
+            }
+            observe(first, vectors)?;
+            self.progress.advance(n as u64);
+            Ok(())
+        })?;
         for row in s.tombstones.iter().filter(|r| rows.contains(r)) {
             lists[(row - rows.start) as usize] = DROPPED;
         }

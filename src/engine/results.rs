@@ -1,5 +1,6 @@
 //! What callers get back: owned columns and plain structs.
 
+use crate::error::{Error, Result};
 use crate::exec::ProgressReading;
 use crate::types::{ContentsKind, IdKind, Metric, QuantizerKind};
 
@@ -18,9 +19,14 @@ impl Default for StringColumn {
 
 impl StringColumn {
     /// Appends a string.
-    pub(crate) fn push(&mut self, s: &[u8]) {
+    pub(crate) fn push(&mut self, s: &[u8]) -> Result<()> {
+        let e = Error::NoMemory { what: "results", needed: self.data.len() as u64 + s.len() as u64, got: 0 };
+        if self.data.try_reserve(s.len()).is_err() || self.offsets.try_reserve(1).is_err() {
+            return Err(e);
+        }
         self.data.extend_from_slice(s);
         self.offsets.push(self.data.len() as u64);
+        Ok(())
     }
 
     /// Number of strings.

@@ -98,7 +98,7 @@ impl Index {
         let mut rows = try_with_capacity(total, "results")?;
         for answer in &answers {
             for &(distance, row) in &answer.rows {
-                results.ids.push(snapshot.id(row));
+                results.ids.push(snapshot.id(row))?;
                 results.distances.push(distance);
                 rows.push(Some(row));
             }

@@ -168,6 +168,9 @@ func Version() string { return C.GoString(C.cyborg_version()) }
 // BuildInfo tells what is running as key=value words: version, simd, aes, features. For logs and bug reports.
 func BuildInfo() string { return C.GoString(C.cyborg_build_info()) }
 
+// HTTP gives the code that a server should answer with: 200, 401, 404, 409, 422, 500 or 503.
+func (s Status) HTTP() int { return int(C.cyborg_status_http(C.cyborg_status(s))) }
+
 // --- conversions ------------------------------------------------------------------------------------------------------
 
 // failure makes an error of a status and its object, which it frees; nil for OK.

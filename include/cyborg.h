@@ -756,6 +756,146 @@ CYBORG_API cyborg_status cyborg_index_stats(const cyborg_index *index, cyborg_in
 CYBORG_API cyborg_status cyborg_index_count(const cyborg_index *index, uint64_t *out_count, cyborg_error **err);
 
 /* ===========================================================================================================
+ * Columns: what comes back
+ *
+ * Items and query results are objects that hold columns; accessors read one place of a column, and the _columns
+ * functions hand out whole ones. What was not asked for with CYBORG_INCLUDE_ bits is NULL.
+ * =========================================================================================================== */
+
+/**
+ * Items fetched from an index. You own it and free it with cyborg_items_free().
+ * Belongs to one thread at a time; outlives every handle.
+ */
+typedef struct cyborg_items cyborg_items;
+
+/** What contents are: one of the CYBORG_CONTENTS_ numbers. */
+typedef uint8_t cyborg_contents_kind;
+
+/**
+ * All columns of a result at once. Set struct_size (or start from CYBORG_COLUMNS_INIT) before passing it in. Pointers
+ * are borrowed from the object asked, and NULL where it has no such column.
+ */
+typedef struct cyborg_columns {
+    /** sizeof(cyborg_columns). */
+    uint32_t struct_size;
+    /** Elements of each vector. */
+    uint32_t dimension;
+    /** Number of rows: items, or results of all queries together. */
+    size_t rows;
+    /** Number of queries; 0 for items. */
+    size_t queries;
+    /** queries + 1 positions: the results of query q are the rows starts[q] .. starts[q + 1]. NULL for items. */
+    const size_t *starts;
+    /** Ids one after the other; numbers as 8 little-endian bytes. */
+    const uint8_t *ids;
+    /** rows + 1 offsets into ids. */
+    const uint64_t *id_offsets;
+    /** Ids as numbers; NULL unless the index has CYBORG_ID_KIND_U64. */
+    const uint64_t *id_numbers;
+    /** 1 for each item that was found, otherwise 0; NULL for query results. */
+    const uint8_t *found;
+    /** Distances; NULL for items and when not included. */
+    const float *distances;
+    /** Metadata one after the other; NULL when not included. */
+    const char *metadata;
+    /** rows + 1 offsets into metadata. */
+    const uint64_t *metadata_offsets;
+    /** Contents one after the other; NULL when not included. */
+    const uint8_t *contents;
+    /** rows + 1 offsets into contents. */
+    const uint64_t *contents_offsets;
+    /** A CYBORG_CONTENTS_ number for each row; NULL when contents are not included. */
+    const cyborg_contents_kind *contents_kinds;
+    /** rows x dimension values; NULL when not included. */
+    const float *vectors;
+} cyborg_columns;
+
+/** Sets struct_size and zeroes all other fields. */
+#define CYBORG_COLUMNS_INIT {sizeof(cyborg_columns), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
+/** What to give back beside ids, as bits that can be added. */
+typedef uint32_t cyborg_include;
+
+/** No contents. */
+#define CYBORG_CONTENTS_NONE 0
+/** Any bytes. */
+#define CYBORG_CONTENTS_BYTES 1
+/** UTF-8 text. */
+#define CYBORG_CONTENTS_TEXT 2
+
+/** Distances (queries only). */
+#define CYBORG_INCLUDE_DISTANCE 1
+/** Metadata. */
+#define CYBORG_INCLUDE_METADATA 2
+/** Contents and their kind. */
+#define CYBORG_INCLUDE_CONTENTS 4
+/** Vectors; under the cosine metric the normalised ones. */
+#define CYBORG_INCLUDE_VECTOR 8
+/** All of them. */
+#define CYBORG_INCLUDE_ALL 15
+
+/**
+ * Number of items, found or not. NULL gives 0.
+ * Since: 0.1
+ */
+CYBORG_API size_t cyborg_items_count(const cyborg_items *items);
+
+/**
+ * 1 when item i was found, otherwise 0.
+ * Since: 0.1
+ */
+CYBORG_API uint32_t cyborg_items_found(const cyborg_items *items, size_t i);
+
+/**
+ * Id of item i, *out_len (may be NULL) bytes borrowed from the items; numbers as 8 little-endian bytes. NULL when there
+ * is no such item.
+ * Since: 0.1
+ */
+CYBORG_API const uint8_t *cyborg_items_id(const cyborg_items *items, size_t i, size_t *out_len);
+
+/**
+ * Id of item i as a number, 0 when ids are byte strings or there is no such item.
+ * Since: 0.1
+ */
+CYBORG_API uint64_t cyborg_items_id_u64(const cyborg_items *items, size_t i);
+
+/**
+ * Metadata of item i, *out_len (may be NULL) bytes of JSON as they were given, not NUL-terminated, borrowed from the
+ * items; length 0 when the item has none, NULL when it was not included or there is no such item.
+ * Since: 0.1
+ */
+CYBORG_API const char *cyborg_items_metadata(const cyborg_items *items, size_t i, size_t *out_len);
+
+/**
+ * Contents of item i, *out_len (may be NULL) bytes as they were given, not NUL-terminated, borrowed from the items;
+ * NULL when they were not included or there is no such item. *out_kind (may be NULL) is their kind.
+ * Since: 0.1
+ */
+CYBORG_API const uint8_t *cyborg_items_contents(const cyborg_items *items, size_t i, size_t *out_len,
+        cyborg_contents_kind *out_kind);
+
+/**
+ * Vector of item i, as many values as the index has dimensions, borrowed from the items; NULL when it was not included
+ * or there is no such item.
+ * Since: 0.1
+ */
+CYBORG_API const float *cyborg_items_vector(const cyborg_items *items, size_t i);
+
+/**
+ * Gives all columns at once, for bindings that want no call per item. The pointers live as long as the items.
+ * Statuses: NULL_ARGUMENT, INVALID_ARGUMENT.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_items_columns(const cyborg_items *items, cyborg_columns *out_columns,
+        cyborg_error **err);
+
+/**
+ * Frees items. NULL is allowed.
+ * Since: 0.1
+ */
+CYBORG_API void cyborg_items_free(cyborg_items *items);
+
+/* ===========================================================================================================
  * Items: what an index holds
  *
  * An item is an id, a vector, metadata (a JSON object) and contents (bytes or text); the last two are optional, and
@@ -777,15 +917,6 @@ CYBORG_API cyborg_status cyborg_index_count(const cyborg_index *index, uint64_t 
  * with cyborg_cursor_free(). Belongs to one thread at a time; keeps its db alive.
  */
 typedef struct cyborg_cursor cyborg_cursor;
-
-/**
- * Items fetched from an index. You own it and free it with cyborg_items_free().
- * Belongs to one thread at a time; outlives every handle.
- */
-typedef struct cyborg_items cyborg_items;
-
-/** What contents are: one of the CYBORG_CONTENTS_ numbers. */
-typedef uint8_t cyborg_contents_kind;
 
 /** Items to upsert, in columns. Optional columns may be NULL: then no item has them. Start from CYBORG_BATCH_INIT. */
 typedef struct cyborg_batch {
@@ -871,69 +1002,6 @@ typedef struct cyborg_ids {
 /** Sets struct_size and zeroes all other fields. */
 #define CYBORG_IDS_INIT {sizeof(cyborg_ids), 0, 0, 0, 0, 0, 0}
 
-/** What to give back beside ids, as bits that can be added. */
-typedef uint32_t cyborg_include;
-
-/**
- * All columns of a result at once. Set struct_size (or start from CYBORG_COLUMNS_INIT) before passing it in. Pointers
- * are borrowed from the object asked, and NULL where it has no such column.
- */
-typedef struct cyborg_columns {
-    /** sizeof(cyborg_columns). */
-    uint32_t struct_size;
-    /** Elements of each vector. */
-    uint32_t dimension;
-    /** Number of rows: items, or results of all queries together. */
-    size_t rows;
-    /** Number of queries; 0 for items. */
-    size_t queries;
-    /** queries + 1 positions: the results of query q are the rows starts[q] .. starts[q + 1]. NULL for items. */
-    const size_t *starts;
-    /** Ids one after the other; numbers as 8 little-endian bytes. */
-    const uint8_t *ids;
-    /** rows + 1 offsets into ids. */
-    const uint64_t *id_offsets;
-    /** Ids as numbers; NULL unless the index has CYBORG_ID_KIND_U64. */
-    const uint64_t *id_numbers;
-    /** 1 for each item that was found, otherwise 0; NULL for query results. */
-    const uint8_t *found;
-    /** Distances; NULL for items and when not included. */
-    const float *distances;
-    /** Metadata one after the other; NULL when not included. */
-    const char *metadata;
-    /** rows + 1 offsets into metadata. */
-    const uint64_t *metadata_offsets;
-    /** Contents one after the other; NULL when not included. */
-    const uint8_t *contents;
-    /** rows + 1 offsets into contents. */
-    const uint64_t *contents_offsets;
-    /** A CYBORG_CONTENTS_ number for each row; NULL when contents are not included. */
-    const cyborg_contents_kind *contents_kinds;
-    /** rows x dimension values; NULL when not included. */
-    const float *vectors;
-} cyborg_columns;
-
-/** Sets struct_size and zeroes all other fields. */
-#define CYBORG_COLUMNS_INIT {sizeof(cyborg_columns), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
-
-/** No contents. */
-#define CYBORG_CONTENTS_NONE 0
-/** Any bytes. */
-#define CYBORG_CONTENTS_BYTES 1
-/** UTF-8 text. */
-#define CYBORG_CONTENTS_TEXT 2
-
-/** Distances (queries only). */
-#define CYBORG_INCLUDE_DISTANCE 1
-/** Metadata. */
-#define CYBORG_INCLUDE_METADATA 2
-/** Contents and their kind. */
-#define CYBORG_INCLUDE_CONTENTS 4
-/** Vectors; under the cosine metric the normalised ones. */
-#define CYBORG_INCLUDE_VECTOR 8
-/** All of them. */
-#define CYBORG_INCLUDE_ALL 15
-
 /**
  * Adds items, replacing those whose id is there already, as a whole: an item's metadata and contents are those of the
  * batch or none. When it returns, the batch is durable and the next query sees it. It never waits for training.
@@ -1001,67 +1069,6 @@ CYBORG_API cyborg_status cyborg_cursor_next(cyborg_cursor *cursor, size_t limit,
  * Since: 0.1
  */
 CYBORG_API void cyborg_cursor_free(cyborg_cursor *cursor);
-
-/**
- * Number of items, found or not. NULL gives 0.
- * Since: 0.1
- */
-CYBORG_API size_t cyborg_items_count(const cyborg_items *items);
-
-/**
- * 1 when item i was found, otherwise 0.
- * Since: 0.1
- */
-CYBORG_API uint32_t cyborg_items_found(const cyborg_items *items, size_t i);
-
-/**
- * Id of item i, *out_len (may be NULL) bytes borrowed from the items; numbers as 8 little-endian bytes. NULL when there
- * is no such item.
- * Since: 0.1
- */
-CYBORG_API const uint8_t *cyborg_items_id(const cyborg_items *items, size_t i, size_t *out_len);
-
-/**
- * Id of item i as a number, 0 when ids are byte strings or there is no such item.
- * Since: 0.1
- */
-CYBORG_API uint64_t cyborg_items_id_u64(const cyborg_items *items, size_t i);
-
-/**
- * Metadata of item i, *out_len (may be NULL) bytes of JSON as they were given, not NUL-terminated, borrowed from the
- * items; length 0 when the item has none, NULL when it was not included or there is no such item.
- * Since: 0.1
- */
-CYBORG_API const char *cyborg_items_metadata(const cyborg_items *items, size_t i, size_t *out_len);
-
-/**
- * Contents of item i, *out_len (may be NULL) bytes as they were given, not NUL-terminated, borrowed from the items;
- * NULL when they were not included or there is no such item. *out_kind (may be NULL) is their kind.
- * Since: 0.1
- */
-CYBORG_API const uint8_t *cyborg_items_contents(const cyborg_items *items, size_t i, size_t *out_len,
-        cyborg_contents_kind *out_kind);
-
-/**
- * Vector of item i, as many values as the index has dimensions, borrowed from the items; NULL when it was not included
- * or there is no such item.
- * Since: 0.1
- */
-CYBORG_API const float *cyborg_items_vector(const cyborg_items *items, size_t i);
-
-/**
- * Gives all columns at once, for bindings that want no call per item. The pointers live as long as the items.
- * Statuses: NULL_ARGUMENT, INVALID_ARGUMENT.
- * Since: 0.1
- */
-CYBORG_API cyborg_status cyborg_items_columns(const cyborg_items *items, cyborg_columns *out_columns,
-        cyborg_error **err);
-
-/**
- * Frees items. NULL is allowed.
- * Since: 0.1
- */
-CYBORG_API void cyborg_items_free(cyborg_items *items);
 
 /* ===========================================================================================================
  * Training: making an index fast
@@ -1173,7 +1180,7 @@ CYBORG_API void cyborg_training_free(cyborg_training *job);
  * Search: the nearest items
  *
  * A query never waits for writers or training. Fewer than top_k items is no error. Results come nearest first; of
- * equal distances the item upserted earlier comes first.
+ * equal distances come in the order of their stored id bytes (numbers: little-endian), the same in every run.
  * =========================================================================================================== */
 
 /** Results of a query when top_k is 0. */

@@ -23,6 +23,7 @@ mod handle;
 mod read;
 
 pub mod call;
+pub mod columns;
 pub mod db;
 pub mod error;
 pub mod index;

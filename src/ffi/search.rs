@@ -1,18 +1,16 @@
 //! Search: the nearest items
 //!
 //! A query never waits for writers or training. Fewer than top_k items is no error. Results come nearest first; of
-//! equal distances the item upserted earlier comes first.
+//! equal distances come in the order of their stored id bytes (numbers: little-endian), the same in every run.
 
 use std::ffi::c_char;
 
 use super::call::{Call, cyborg_call};
+use super::columns::{CYBORG_INCLUDE_DISTANCE, columns, contents_kind, cyborg_columns, cyborg_contents_kind};
+use super::columns::{cyborg_include, id_numbers, string, vector};
 use super::error::{cyborg_error, cyborg_status};
 use super::guard::{self, quiet};
 use super::index::cyborg_index;
-use super::items::{
-    CYBORG_INCLUDE_DISTANCE, columns, contents_kind, cyborg_columns, cyborg_contents_kind, cyborg_include,
-};
-use super::items::{id_numbers, string, vector};
 use super::read::{Out, OutStruct, Sized32, block, flag, options, slice_mut};
 use crate::engine::{QueryOptions, Results};
 use crate::error::{Error, Result};

@@ -188,7 +188,7 @@ impl Stage {
                         job.cancel();
                     }
                     match job.wait(Some(Duration::from_secs(60))) {
-                        JobState::Trained => drop(self.trained.fetch_add(1, Ordering::Relaxed)),
+                        JobState::Trained => _ = self.trained.fetch_add(1, Ordering::Relaxed),
                         JobState::Cancelled => {}
                         state => panic!("{state:?}: {:?}", job.error()),
                     }
@@ -382,7 +382,7 @@ fn a_failing_store_answers_every_writer() {
                         match upsert(index, me, &[version, version], 2) {
                             Ok(_) => value = version,
                             Err(Error::Io { .. } | Error::NoSpace { .. }) => {
-                                drop(failures.fetch_add(1, Ordering::Relaxed))
+                                _ = failures.fetch_add(1, Ordering::Relaxed)
                             }
                             Err(e) => panic!("{e}"),
                         }

@@ -1,5 +1,7 @@
 //! Exact neighbours of held-out rows, found while their index is being encoded.
 
+use zeroize::Zeroizing;
+
 use super::curve::{CURVE_K, RecallCurve};
 use super::rebuild::Rebuilt;
 use super::tombstones::Tombstones;
@@ -22,7 +24,7 @@ pub(super) struct Calibrator {
 
 struct Query {
     row: u32,
-    vector: Vec<f32>,
+    vector: Zeroizing<Vec<f32>>,
     top: TopK,
     scores: Vec<f32>,
 }
@@ -33,7 +35,7 @@ impl Calibrator {
         debug_assert!(held_out.iter().all(|(_, v)| v.len() == dim));
         // One more than is counted: each query finds itself.
         let k = CURVE_K[CURVE_K.len() - 1] + 1;
-        let query = |(row, vector)| Query { row, vector, top: TopK::new(k), scores: Vec::new() };
+        let query = |(row, vector)| Query { row, vector: Zeroizing::new(vector), top: TopK::new(k), scores: Vec::new() };
         Self { similarity, dead: dead.clone(), queries: held_out.into_iter().map(query).collect() }
     }
 

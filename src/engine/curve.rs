@@ -107,7 +107,7 @@ mod tests {
         // 1,000 queries; neighbour i of 10 lies in the list of rank i: recall is probes / 10.
         let queries = vec![(0..10).collect::<Vec<u32>>(); 1000];
         let curve = RecallCurve::measure([&queries, &queries], 50);
-        assert_eq!(curve.probes(10, 0.695, 50), 7);
+        assert_eq!(curve.probes(10, 0.69, 50), 7);
         assert_eq!(curve.probes(5, 0.95, 50), 10);
         assert_eq!(curve.probes(1000, 0.45, 50), 50);
         assert_eq!(RecallCurve::default().probes(10, 0.9, 50), 50);

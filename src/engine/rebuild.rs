@@ -8,6 +8,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::blob::{Blob, BlobWriter, frame_for};
 use super::drafts::Drafts;
 use super::extents::{Extents, rows_per_extent};
@@ -256,7 +258,7 @@ impl Rebuild<'_> {
         let payload = self.write_payload(drafts, rows, map, order.len())?;
         let mut ids = IdColumn::with_capacity(s.config.id_kind, order.len())?;
         order.iter().for_each(|&row| ids.push(s.id(row)));
-        let mut bytes = Vec::new();
+        let mut bytes = Zeroizing::new(Vec::new());
         ids.write(&mut bytes);
         let mut writer = BlobWriter::new(drafts, Kind::Ids, frame_for(bytes.len()));
         writer.push(&bytes)?;
@@ -369,7 +371,7 @@ impl Rebuild<'_> {
         }
         let mut data = BlobWriter::new(drafts, Kind::Payload, FrameSize::K16);
         let mut entries = try_zeroed::<Entry>(live, "rebuild")?;
-        let (mut at, mut bytes, mut checked) = (0u64, Vec::new(), 0);
+        let (mut at, mut bytes, mut checked) = (0u64, Zeroizing::new(Vec::new()), 0);
         for (base, len, payload) in parts {
             let Some(payload) = payload else { continue };
             let mut reader = PayloadReader::new(payload);

@@ -10,6 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use zeroize::Zeroizing;
+
 use super::calibrate::Calibrator;
 use super::curve::RecallCurve;
 use super::generation::Generation;
@@ -257,13 +259,13 @@ impl Index {
 
     /// The sample's vectors, and the held-out rows with theirs.
     #[allow(clippy::type_complexity, reason = "two columns of one sample")]
-    fn draw(&self, job: &TrainingJob, watch: &Watch, s: &Arc<Snapshot>, plan: &Plan) -> Result<(Vec<f32>, Vec<(u32, Vec<f32>)>)> {
+    fn draw(&self, job: &TrainingJob, watch: &Watch, s: &Arc<Snapshot>, plan: &Plan) -> Result<(Zeroizing<Vec<f32>>, Vec<(u32, Vec<f32>)>)> {
         let dim = s.config.dimension as usize;
         let live = s.live_in_runs() as usize;
         let total = (plan.sample + plan.held_out).min(live);
         let chosen = sample_indices(live, total, plan.seed);
         let apart = sample_indices(total, plan.held_out.min(total), plan.seed ^ 1);
-        let mut sample = try_with_capacity((total - apart.len()) * dim, "training sample")?;
+        let mut sample = Zeroizing::new(try_with_capacity((total - apart.len()) * dim, "training sample")?);
         let mut held_out = Vec::with_capacity(apart.len());
         let rebuild = Rebuild {
             index: self,

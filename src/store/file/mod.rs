@@ -77,7 +77,7 @@ impl FileStore {
         if marked && std::fs::metadata(path).is_ok_and(|m| m.len() == 0) {
             return Err(Error::Corrupt { what: "store file (empty)" });
         }
-        let mut connection = schema::open_writer(path)?;
+        let mut connection = schema::open_writer(path, last_chunk())?;
         if !marked {
             lock.write_all(MARK).and_then(|()| lock.sync_all()).map_err(io("writing the lock file"))?;
         }
@@ -195,27 +195,23 @@ impl Store for FileStore {
     }
 
     fn create_space(&self, name: &str, id: SpaceId, head: &[u8]) -> Result<()> {
-        self.write("creating an index", |tx, _| schema::add_space(tx, name, id, head))
+        self.write("creating an index", |tx, _| schema::add_space(tx, name, id, head, last_chunk()))
     }
 
     fn drop_space(&self, id: SpaceId) -> Result<bool> {
-        // The keys first, in a commit of their own: pages that one transaction writes and frees are never written.
-        let erased = self.write("dropping an index", |tx, _| {
-            let text = "UPDATE space SET head = zeroblob(length(head)) WHERE id = ?1";
-            tx.execute(text, [id]).map_err(sql("dropping an index"))
-        })?;
-        if erased == 0 {
+        // The keys first, in a commit of their own. From there on the index is gone, whatever happens next.
+        if !self.write("dropping an index", |tx, _| schema::erase_space(tx, id))? {
             return Ok(false);
         }
-        self.write("dropping an index", |tx, _| schema::remove_space(tx, id, last_chunk()))?;
+        self.write("dropping an index", |tx, _| schema::remove_erased(tx, last_chunk()))?;
         self.checkpoint()?;
         Ok(true)
     }
 
     fn head(&self, id: SpaceId) -> Result<Option<Head>> {
         self.readers.with(|c| {
-            let mut select =
-                c.prepare_cached("SELECT seq, head FROM space WHERE id = ?1").map_err(sql("reading a head"))?;
+            let text = "SELECT seq, head FROM space WHERE id = ?1 AND seq != 0";
+            let mut select = c.prepare_cached(text).map_err(sql("reading a head"))?;
             let found = select.query_row([id], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?))).optional();
             Ok(found.map_err(sql("reading a head"))?.map(|(seq, bytes)| Head { seq: seq.cast_unsigned(), bytes }))
         })
@@ -223,7 +219,8 @@ impl Store for FileStore {
 
     fn head_seq(&self, id: SpaceId) -> Result<Option<u64>> {
         self.readers.with(|c| {
-            let mut select = c.prepare_cached("SELECT seq FROM space WHERE id = ?1").map_err(sql("reading a head"))?;
+            let mut select =
+                c.prepare_cached("SELECT seq FROM space WHERE id = ?1 AND seq != 0").map_err(sql("reading a head"))?;
             let found = select.query_row([id], |row| row.get::<_, i64>(0)).optional().map_err(sql("reading a head"))?;
             Ok(found.map(i64::cast_unsigned))
         })
@@ -241,7 +238,7 @@ impl Store for FileStore {
             let text = "UPDATE space SET seq = seq + 1, head = ?3 WHERE id = ?1 AND seq = ?2";
             let mut update = tx.prepare_cached(text).map_err(sql("committing"))?;
             if update.execute(params![id, expect_seq.cast_signed(), head]).map_err(sql("committing"))? != 1 {
-                let there = tx.query_row("SELECT 1 FROM space WHERE id = ?1", [id], |_| Ok(())).optional();
+                let there = tx.query_row("SELECT 1 FROM space WHERE id = ?1 AND seq != 0", [id], |_| Ok(())).optional();
                 return Err(if there.map_err(sql("committing"))?.is_some() { Error::Fenced } else { NO_SPACE });
             }
             puts.iter().try_for_each(|(name, bytes)| put(tx, lease, id, *name, bytes))?;
@@ -251,7 +248,8 @@ impl Store for FileStore {
 
     fn put_new(&self, id: SpaceId, name: Name, bytes: &[u8]) -> Result<()> {
         self.write("writing an object", |tx, lease| {
-            let mut there = tx.prepare_cached("SELECT 1 FROM space WHERE id = ?1").map_err(sql("writing"))?;
+            let mut there =
+                tx.prepare_cached("SELECT 1 FROM space WHERE id = ?1 AND seq != 0").map_err(sql("writing"))?;
             there.query_row([id], |_| Ok(())).optional().map_err(sql("writing"))?.ok_or(NO_SPACE)?;
             put(tx, lease, id, name, bytes)
         })

@@ -47,7 +47,7 @@ fn killed_at_any_moment_an_index_keeps_what_it_acknowledged() {
         for lane in 0..LANES {
             let (scratch, tally) = (&scratch, &tally);
             s.spawn(move || {
-                (lane * LIVES..cycles).step_by(LANES * LIVES).for_each(|first| live(scratch, first, tally))
+                (lane * LIVES..cycles).step_by(LANES * LIVES).for_each(|first| live(scratch, first, tally));
             });
         }
     });

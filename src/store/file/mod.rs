@@ -53,7 +53,7 @@ struct Writer {
     broken: AtomicBool,
     /// Device and inode of the file that was opened.
     identity: (u64, u64),
-    _lock: File,
+    _lock: Lock,
 }
 
 struct Inner {
@@ -79,7 +79,7 @@ impl FileStore {
         }
         let mut connection = schema::open_writer(path, last_chunk())?;
         if !marked {
-            lock.write_all(MARK).and_then(|()| lock.sync_all()).map_err(io("writing the lock file"))?;
+            lock.file.write_all(MARK).and_then(|()| lock.file.sync_all()).map_err(io("writing the lock file"))?;
         }
         let identity = identity(&std::fs::metadata(path).map_err(io("opening the store"))?);
         let lease = schema::lease(&mut connection, LEASE)?;
@@ -320,18 +320,36 @@ impl FileStore {
     }
 }
 
+/// The writer's lock. It belongs to the open file, which every child that the host forks shares, if only until it
+/// becomes another program: so it is given back, not just closed, or children would hold it on. A child's copy is not
+/// its to give.
+struct Lock {
+    file: File,
+    pid: u32,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if self.pid == std::process::id() {
+            // Closing the file, next, is the other way to give it back.
+            let _ = self.file.unlock();
+        }
+    }
+}
+
 /// Locks `PATH-lock` for life and says whether it carries the mark.
-fn take_lock(path: &Path) -> Result<(File, bool)> {
+fn take_lock(path: &Path) -> Result<(Lock, bool)> {
     let beside = reader::beside(path, "-lock");
     let opened = File::options().read(true).write(true).create(true).truncate(false).open(beside);
-    let mut lock = opened.map_err(io("opening the lock file"))?;
-    match lock.try_lock() {
+    let file = opened.map_err(io("opening the lock file"))?;
+    match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(Error::Busy),
         Err(TryLockError::Error(e)) => return Err(io("locking the store")(e)),
     }
+    let mut lock = Lock { file, pid: std::process::id() };
     let mut found = Vec::new();
-    lock.read_to_end(&mut found).map_err(io("reading the lock file"))?;
+    lock.file.read_to_end(&mut found).map_err(io("reading the lock file"))?;
     Ok((lock, found.starts_with(MARK)))
 }
 

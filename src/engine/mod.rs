@@ -10,6 +10,7 @@
 mod blob;
 mod cache;
 mod calibrate;
+mod cursor;
 mod curve;
 mod db;
 mod delta;
@@ -19,6 +20,7 @@ mod fields;
 mod generation;
 mod ids;
 mod index;
+mod inspect;
 mod intake;
 mod job;
 mod load;
@@ -41,8 +43,9 @@ mod wire;
 mod workers;
 mod write;
 
+pub use cursor::Cursor;
 pub use db::Db;
-pub use index::{Cursor, Index};
+pub use index::Index;
 pub use job::TrainingJob;
 pub use options::{
     Batch, CacheMode, DbOptions, Ids, IndexOptions, LogLevel, LogSink, QueryOptions, Strings, TrainOptions, include,

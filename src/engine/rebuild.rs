@@ -97,7 +97,9 @@ impl Rebuild<'_> {
         let mut pieces = Vec::new();
         for run in self.runs.clone() {
             let (base, r) = &s.runs[run];
-            pieces.extend((0..r.extents.len()).map(|e| (base + r.extents.rows(e).start, Piece::Extent { run, extent: e })));
+            pieces.extend(
+                (0..r.extents.len()).map(|e| (base + r.extents.rows(e).start, Piece::Extent { run, extent: e })),
+            );
         }
         pieces.extend(self.delta_pieces());
         pieces
@@ -107,7 +109,9 @@ impl Rebuild<'_> {
         let step = u32::try_from(self.page_rows).unwrap_or(u32::MAX).max(1);
         self.pinned.deltas[..self.deltas].iter().enumerate().flat_map(move |(delta, (base, d))| {
             let rows = move |start: u32| start..d.len().min(start.saturating_add(step));
-            (0..d.len()).step_by(step as usize).map(move |start| (base + start, Piece::Delta { delta, rows: rows(start) }))
+            (0..d.len())
+                .step_by(step as usize)
+                .map(move |start| (base + start, Piece::Delta { delta, rows: rows(start) }))
         })
     }
 
@@ -361,7 +365,13 @@ impl Rebuild<'_> {
     }
 
     /// Payload in the old order, with an index in the new one: contents are read front to back, once.
-    fn write_payload(&self, drafts: &Drafts, rows: &Range<u32>, map: &[u32], live: usize) -> Result<Option<(Blob, Blob)>> {
+    fn write_payload(
+        &self,
+        drafts: &Drafts,
+        rows: &Range<u32>,
+        map: &[u32],
+        live: usize,
+    ) -> Result<Option<(Blob, Blob)>> {
         let s = &self.pinned;
         let runs = s.runs[self.runs.clone()].iter().map(|(base, r)| (*base, r.len(), r.payload.as_ref()));
         let deltas = s.deltas[..self.deltas].iter().map(|(base, d)| (*base, d.len(), d.payload.as_ref()));
@@ -422,10 +432,16 @@ impl Rebuilt {
     /// Whether `current` still begins its range with what was read.
     pub(super) fn still_fits(&self, current: &Snapshot) -> bool {
         let same_runs = self.runs.clone().all(|i| {
-            current.runs.get(i).is_some_and(|(base, run)| *base == self.pinned.runs[i].0 && Arc::ptr_eq(run, &self.pinned.runs[i].1))
+            current
+                .runs
+                .get(i)
+                .is_some_and(|(base, run)| *base == self.pinned.runs[i].0 && Arc::ptr_eq(run, &self.pinned.runs[i].1))
         });
         let same_deltas = (0..self.deltas).all(|i| {
-            current.deltas.get(i).is_some_and(|(base, d)| *base == self.pinned.deltas[i].0 && Arc::ptr_eq(d, &self.pinned.deltas[i].1))
+            current
+                .deltas
+                .get(i)
+                .is_some_and(|(base, d)| *base == self.pinned.deltas[i].0 && Arc::ptr_eq(d, &self.pinned.deltas[i].1))
         });
         same_runs && same_deltas
     }

@@ -118,7 +118,11 @@ impl Index {
             return Err(Error::InsufficientVectors { needed: MIN_ROWS_PER_LIST * n_lists, got: n });
         }
         let held_out = (n / HELD_OUT_SHARE).min(HELD_OUT as u64).min(n - MIN_ROWS_PER_LIST * n_lists);
-        let most = if o.max_training_vectors == 0 { u64::MAX } else { o.max_training_vectors.max(MIN_ROWS_PER_LIST * n_lists) };
+        let most = if o.max_training_vectors == 0 {
+            u64::MAX
+        } else {
+            o.max_training_vectors.max(MIN_ROWS_PER_LIST * n_lists)
+        };
         let wanted = (n - held_out).min(n_lists * kmeans::ROWS_PER_LIST as u64).min(most);
         let dim = config.dimension as usize;
         // No larger than what is soon read, so that a cancellation is noticed soon.
@@ -227,12 +231,19 @@ impl Index {
     }
 
     /// Samples, clusters, fits the quantizer.
-    fn learn(&self, job: &TrainingJob, watch: &Watch, s: &Arc<Snapshot>, plan: &Plan) -> Result<(Generation, Calibrator)> {
+    fn learn(
+        &self,
+        job: &TrainingJob,
+        watch: &Watch,
+        s: &Arc<Snapshot>,
+        plan: &Plan,
+    ) -> Result<(Generation, Calibrator)> {
         let dim = s.config.dimension as usize;
         let similarity = s.config.metric.similarity();
         job.progress.enter(Phase::Sampling, u64::from(s.runs_end()));
         let (sample, held_out) = self.draw(job, watch, s, plan)?;
-        let params = kmeans::Params { k: plan.n_lists, max_iters: plan.max_iters, tolerance: plan.tolerance, seed: plan.seed };
+        let params =
+            kmeans::Params { k: plan.n_lists, max_iters: plan.max_iters, tolerance: plan.tolerance, seed: plan.seed };
         let found = kmeans::cluster(&sample, dim, &params, &self.shared.exec, watch, &job.progress)?;
         let (mut rows, mut assignment) = shuffle(&found.centroids, found.assignment, dim, plan.seed);
         if s.config.metric == Metric::Cosine {
@@ -259,7 +270,13 @@ impl Index {
 
     /// The sample's vectors, and the held-out rows with theirs.
     #[allow(clippy::type_complexity, reason = "two columns of one sample")]
-    fn draw(&self, job: &TrainingJob, watch: &Watch, s: &Arc<Snapshot>, plan: &Plan) -> Result<(Zeroizing<Vec<f32>>, Vec<(u32, Vec<f32>)>)> {
+    fn draw(
+        &self,
+        job: &TrainingJob,
+        watch: &Watch,
+        s: &Arc<Snapshot>,
+        plan: &Plan,
+    ) -> Result<(Zeroizing<Vec<f32>>, Vec<(u32, Vec<f32>)>)> {
         let dim = s.config.dimension as usize;
         let live = s.live_in_runs() as usize;
         let total = (plan.sample + plan.held_out).min(live);

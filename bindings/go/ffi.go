@@ -1,123 +1,16 @@
 package cyborgdb
 
-// The one file that calls the library: each function here converts, calls once, and converts back. What C needs in
-// structs that hold pointers (columns, callbacks) goes as arguments to a small C function that fills the struct on its
-// own stack: Go memory passed as an argument needs neither copy nor pinning, and C never sees a Go pointer that lies
-// inside Go memory.
+// The file that calls the library (columns.go reads what it gave back): each function here converts, calls once, and
+// converts back. What C needs in structs that hold pointers (columns, callbacks) goes as arguments to a small C function
+// (ffi.h) that fills the struct on its own stack: Go memory passed as an argument needs neither copy nor pinning, and C
+// never sees a Go pointer that lies inside Go memory.
 //
 // Handles (cyborg_db, cyborg_index, cyborg_training, cyborg_cancel) are numbers of a table in the shape of pointers to
 // incomplete types, which Go's collector does not follow. A freed one gives INVALID_HANDLE, so Close needs no lock
 // against calls under way.
 
 /*
-#include <stdlib.h>
-#include "cyborg.h"
-
-extern void cyborgGoLog(uintptr_t user, int32_t level, char *target, char *message);
-extern void cyborgGoProgress(uintptr_t user, cyborg_training_progress *progress);
-
-static void go_log(void *user, cyborg_log_level level, const char *target, const char *message) {
-	cyborgGoLog((uintptr_t)user, level, (char *)target, (char *)message);
-}
-
-static void go_progress(void *user, const cyborg_training_progress *progress) {
-	cyborgGoProgress((uintptr_t)user, (cyborg_training_progress *)progress);
-}
-
-static cyborg_status go_db_open(const char *url, cyborg_db_options *options, uintptr_t log, cyborg_db **out,
-		cyborg_error **err) {
-	cyborg_db_options o = *options;
-	if (log != 0) {
-		o.log = go_log;
-		o.log_user = (void *)log;
-	}
-	return cyborg_db_open(url, &o, out, err);
-}
-
-static cyborg_call go_call(const cyborg_cancel *cancel, uint64_t deadline_ms) {
-	cyborg_call call = CYBORG_CALL_INIT;
-	call.cancel = cancel;
-	call.deadline_ms = deadline_ms;
-	return call;
-}
-
-static cyborg_ids go_ids(size_t count, const uint8_t *bytes, size_t bytes_len, const uint64_t *offsets,
-		const uint64_t *numbers) {
-	cyborg_ids ids = CYBORG_IDS_INIT;
-	ids.count = count;
-	ids.ids = bytes, ids.ids_len = bytes_len, ids.id_offsets = offsets;
-	ids.id_numbers = numbers;
-	return ids;
-}
-
-static cyborg_status go_upsert(cyborg_index *index, size_t count, uint32_t dimension, const float *vectors,
-		const char *base64, size_t base64_len, int is_base64,
-		const uint8_t *ids, size_t ids_len, const uint64_t *id_offsets, const uint64_t *id_numbers,
-		const char *metadata, size_t metadata_len, const uint64_t *metadata_offsets,
-		const uint8_t *contents, size_t contents_len, const uint64_t *contents_offsets, const uint8_t *kinds,
-		const cyborg_cancel *cancel, uint64_t deadline_ms, cyborg_upsert_result *out, cyborg_error **err) {
-	cyborg_call call = go_call(cancel, deadline_ms);
-	cyborg_batch batch = CYBORG_BATCH_INIT;
-	batch.count = count, batch.dimension = dimension, batch.vectors = vectors;
-	batch.ids = ids, batch.ids_len = ids_len, batch.id_offsets = id_offsets, batch.id_numbers = id_numbers;
-	batch.metadata = metadata, batch.metadata_len = metadata_len, batch.metadata_offsets = metadata_offsets;
-	batch.contents = contents, batch.contents_len = contents_len, batch.contents_offsets = contents_offsets;
-	batch.contents_kinds = kinds;
-	if (is_base64) return cyborg_index_upsert_base64(index, &batch, base64, base64_len, &call, out, err);
-	return cyborg_index_upsert(index, &batch, &call, out, err);
-}
-
-static cyborg_status go_get(cyborg_index *index, size_t count, const uint8_t *bytes, size_t bytes_len,
-		const uint64_t *offsets, const uint64_t *numbers, uint32_t include, cyborg_items **out, cyborg_error **err) {
-	cyborg_ids ids = go_ids(count, bytes, bytes_len, offsets, numbers);
-	return cyborg_index_get(index, &ids, include, out, err);
-}
-
-static cyborg_status go_contains(cyborg_index *index, size_t count, const uint8_t *bytes, size_t bytes_len,
-		const uint64_t *offsets, const uint64_t *numbers, uint8_t *out, size_t out_len, cyborg_error **err) {
-	cyborg_ids ids = go_ids(count, bytes, bytes_len, offsets, numbers);
-	return cyborg_index_contains(index, &ids, out, out_len, err);
-}
-
-static cyborg_status go_delete(cyborg_index *index, size_t count, const uint8_t *bytes, size_t bytes_len,
-		const uint64_t *offsets, const uint64_t *numbers, uint64_t *out, cyborg_error **err) {
-	cyborg_ids ids = go_ids(count, bytes, bytes_len, offsets, numbers);
-	return cyborg_index_delete(index, &ids, out, err);
-}
-
-static cyborg_status go_train(cyborg_index *index, const cyborg_train_options *options, const cyborg_cancel *cancel,
-		uint64_t deadline_ms, uintptr_t progress, cyborg_error **err) {
-	cyborg_call call = go_call(cancel, deadline_ms);
-	if (progress != 0) {
-		call.progress = go_progress;
-		call.user = (void *)progress;
-	}
-	return cyborg_index_train(index, options, &call, NULL, err);
-}
-
-static cyborg_status go_query(cyborg_index *index, const float *queries, size_t n, uint32_t dimension,
-		const cyborg_query_options *options, const cyborg_cancel *cancel, uint64_t deadline_ms, cyborg_results **out,
-		cyborg_error **err) {
-	cyborg_call call = go_call(cancel, deadline_ms);
-	return cyborg_index_query(index, queries, n, dimension, options, &call, out, err);
-}
-
-static cyborg_status go_query_into(cyborg_index *index, const float *queries, size_t n, uint32_t dimension,
-		const cyborg_query_options *options, const cyborg_cancel *cancel, uint64_t deadline_ms, uint64_t *ids,
-		float *distances, uint32_t *counts, cyborg_error **err) {
-	cyborg_call call = go_call(cancel, deadline_ms);
-	return cyborg_index_query_into(index, queries, n, dimension, options, &call, ids, distances, counts, err);
-}
-
-static cyborg_status go_compact(cyborg_index *index, const cyborg_cancel *cancel, uint64_t ms, cyborg_error **err) {
-	cyborg_call call = go_call(cancel, ms);
-	return cyborg_index_compact(index, &call, err);
-}
-
-static cyborg_status go_verify(cyborg_index *index, const cyborg_cancel *cancel, uint64_t ms, cyborg_error **err) {
-	cyborg_call call = go_call(cancel, ms);
-	return cyborg_index_verify(index, &call, err);
-}
+#include "ffi.h"
 
 // Readers of plain objects: they keep no pointer and never call back (a logger may be called by anything that works).
 #cgo noescape cyborg_results_columns
@@ -167,6 +60,9 @@ func Version() string { return C.GoString(C.cyborg_version()) }
 
 // BuildInfo tells what is running as key=value words: version, simd, aes, features. For logs and bug reports.
 func BuildInfo() string { return C.GoString(C.cyborg_build_info()) }
+
+// HTTP gives the code that a server should answer with: 200, 401, 404, 409, 422, 500 or 503.
+func (s Status) HTTP() int { return int(C.cyborg_status_http(C.cyborg_status(s))) }
 
 // --- conversions ------------------------------------------------------------------------------------------------------
 
@@ -683,97 +579,6 @@ func cancelTraining(job trainingHandle) error {
 }
 
 func freeTraining(job trainingHandle) { C.cyborg_training_free(job) }
-
-// --- results ----------------------------------------------------------------------------------------------------------
-
-// columns is a result in Go memory. Strings of a column share one allocation, as do vectors.
-type columns struct {
-	rows      int
-	starts    []int // nil for items
-	ids       []string
-	numbers   []uint64 // nil unless ids are numbers; then ids is nil
-	found     []bool
-	distances []float32
-	metadata  []string // JSON; nil when not included
-	contents  []NullableContents
-	vectors   [][]float32
-}
-
-func takeItems(op string, items *C.cyborg_items) (*columns, error) {
-	defer C.cyborg_items_free(items)
-	c := C.cyborg_columns{struct_size: C.sizeof_cyborg_columns}
-	var e *C.cyborg_error
-	if err := failure(op, C.cyborg_items_columns(items, &c, &e), e); err != nil {
-		return nil, err
-	}
-	return readColumns(&c), nil
-}
-
-func readColumns(c *C.cyborg_columns) *columns {
-	rows := int(c.rows)
-	out := &columns{rows: rows}
-	if c.starts != nil {
-		out.starts = make([]int, c.queries+1)
-		for i, s := range unsafe.Slice(c.starts, c.queries+1) {
-			out.starts[i] = int(s)
-		}
-	}
-	if c.id_numbers != nil {
-		out.numbers = append([]uint64{}, unsafe.Slice((*uint64)(c.id_numbers), rows)...)
-	} else {
-		out.ids = readStrings(unsafe.Pointer(c.ids), c.id_offsets, rows)
-	}
-	if c.found != nil {
-		out.found = make([]bool, rows)
-		for i, f := range unsafe.Slice(c.found, rows) {
-			out.found[i] = f != 0
-		}
-	}
-	if c.distances != nil {
-		out.distances = append([]float32{}, unsafe.Slice((*float32)(c.distances), rows)...)
-	}
-	if c.metadata_offsets != nil {
-		out.metadata = readStrings(unsafe.Pointer(c.metadata), c.metadata_offsets, rows)
-	}
-	if c.contents_offsets != nil {
-		out.contents = readContents(c, rows)
-	}
-	if c.vectors != nil {
-		dimension := int(c.dimension)
-		block := append([]float32{}, unsafe.Slice((*float32)(c.vectors), rows*dimension)...)
-		out.vectors = make([][]float32, rows)
-		for i := range out.vectors {
-			out.vectors[i] = block[i*dimension : (i+1)*dimension : (i+1)*dimension]
-		}
-	}
-	return out
-}
-
-func readStrings(data unsafe.Pointer, offsets *C.uint64_t, rows int) []string {
-	at := unsafe.Slice((*uint64)(offsets), rows+1)
-	all := string(unsafe.Slice((*byte)(data), at[rows]))
-	out := make([]string, rows)
-	for i := range out {
-		out[i] = all[at[i]:at[i+1]]
-	}
-	return out
-}
-
-func readContents(c *C.cyborg_columns, rows int) []NullableContents {
-	texts := readStrings(unsafe.Pointer(c.contents), c.contents_offsets, rows)
-	kinds := unsafe.Slice((*uint8)(c.contents_kinds), rows)
-	out := make([]NullableContents, rows)
-	for i, text := range texts {
-		switch kinds[i] {
-		case contentsNone:
-		case contentsText:
-			out[i] = NewNullableContents(text)
-		default:
-			out[i] = NewNullableContents([]byte(text))
-		}
-	}
-	return out
-}
 
 // keep holds a Go object, and with it the handle that its cleanup would free, until the call before it has returned.
 func keep(object any) { runtime.KeepAlive(object) }

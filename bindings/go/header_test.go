@@ -98,6 +98,15 @@ func TestEachStatusHasItsSentinel(t *testing.T) {
 	}
 }
 
+func TestStatusesHaveAnHTTPCode(t *testing.T) {
+	for status, want := range map[Status]int{StatusOK: 200, StatusWrongKey: 401, StatusNotFound: 404, StatusAlreadyExists: 409,
+		StatusInsufficientVectors: 422, StatusCorrupt: 500, StatusBusy: 503, 77: 500} {
+		if got := status.HTTP(); got != want {
+			t.Errorf("%v: %d, want %d", status, got, want)
+		}
+	}
+}
+
 func TestUnknownNumbersHaveANameToo(t *testing.T) {
 	if got := Status(77).String() + " " + Metric(9).String(); got != "Status(77) Metric(9)" {
 		t.Error(got)

@@ -53,7 +53,7 @@ struct Writer {
     broken: AtomicBool,
     /// Device and inode of the file that was opened.
     identity: (u64, u64),
-    _lock: File,
+    _lock: Lock,
 }
 
 struct Inner {
@@ -77,9 +77,9 @@ impl FileStore {
         if marked && std::fs::metadata(path).is_ok_and(|m| m.len() == 0) {
             return Err(Error::Corrupt { what: "store file (empty)" });
         }
-        let mut connection = schema::open_writer(path)?;
+        let mut connection = schema::open_writer(path, last_chunk())?;
         if !marked {
-            lock.write_all(MARK).and_then(|()| lock.sync_all()).map_err(io("writing the lock file"))?;
+            lock.file.write_all(MARK).and_then(|()| lock.file.sync_all()).map_err(io("writing the lock file"))?;
         }
         let identity = identity(&std::fs::metadata(path).map_err(io("opening the store"))?);
         let lease = schema::lease(&mut connection, LEASE)?;
@@ -195,27 +195,23 @@ impl Store for FileStore {
     }
 
     fn create_space(&self, name: &str, id: SpaceId, head: &[u8]) -> Result<()> {
-        self.write("creating an index", |tx, _| schema::add_space(tx, name, id, head))
+        self.write("creating an index", |tx, _| schema::add_space(tx, name, id, head, last_chunk()))
     }
 
     fn drop_space(&self, id: SpaceId) -> Result<bool> {
-        // The keys first, in a commit of their own: pages that one transaction writes and frees are never written.
-        let erased = self.write("dropping an index", |tx, _| {
-            let text = "UPDATE space SET head = zeroblob(length(head)) WHERE id = ?1";
-            tx.execute(text, [id]).map_err(sql("dropping an index"))
-        })?;
-        if erased == 0 {
+        // The keys first, in a commit of their own. From there on the index is gone, whatever happens next.
+        if !self.write("dropping an index", |tx, _| schema::erase_space(tx, id))? {
             return Ok(false);
         }
-        self.write("dropping an index", |tx, _| schema::remove_space(tx, id, last_chunk()))?;
+        self.write("dropping an index", |tx, _| schema::remove_erased(tx, last_chunk()))?;
         self.checkpoint()?;
         Ok(true)
     }
 
     fn head(&self, id: SpaceId) -> Result<Option<Head>> {
         self.readers.with(|c| {
-            let mut select =
-                c.prepare_cached("SELECT seq, head FROM space WHERE id = ?1").map_err(sql("reading a head"))?;
+            let text = "SELECT seq, head FROM space WHERE id = ?1 AND seq != 0";
+            let mut select = c.prepare_cached(text).map_err(sql("reading a head"))?;
             let found = select.query_row([id], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?))).optional();
             Ok(found.map_err(sql("reading a head"))?.map(|(seq, bytes)| Head { seq: seq.cast_unsigned(), bytes }))
         })
@@ -223,7 +219,8 @@ impl Store for FileStore {
 
     fn head_seq(&self, id: SpaceId) -> Result<Option<u64>> {
         self.readers.with(|c| {
-            let mut select = c.prepare_cached("SELECT seq FROM space WHERE id = ?1").map_err(sql("reading a head"))?;
+            let mut select =
+                c.prepare_cached("SELECT seq FROM space WHERE id = ?1 AND seq != 0").map_err(sql("reading a head"))?;
             let found = select.query_row([id], |row| row.get::<_, i64>(0)).optional().map_err(sql("reading a head"))?;
             Ok(found.map(i64::cast_unsigned))
         })
@@ -241,7 +238,7 @@ impl Store for FileStore {
             let text = "UPDATE space SET seq = seq + 1, head = ?3 WHERE id = ?1 AND seq = ?2";
             let mut update = tx.prepare_cached(text).map_err(sql("committing"))?;
             if update.execute(params![id, expect_seq.cast_signed(), head]).map_err(sql("committing"))? != 1 {
-                let there = tx.query_row("SELECT 1 FROM space WHERE id = ?1", [id], |_| Ok(())).optional();
+                let there = tx.query_row("SELECT 1 FROM space WHERE id = ?1 AND seq != 0", [id], |_| Ok(())).optional();
                 return Err(if there.map_err(sql("committing"))?.is_some() { Error::Fenced } else { NO_SPACE });
             }
             puts.iter().try_for_each(|(name, bytes)| put(tx, lease, id, *name, bytes))?;
@@ -251,7 +248,8 @@ impl Store for FileStore {
 
     fn put_new(&self, id: SpaceId, name: Name, bytes: &[u8]) -> Result<()> {
         self.write("writing an object", |tx, lease| {
-            let mut there = tx.prepare_cached("SELECT 1 FROM space WHERE id = ?1").map_err(sql("writing"))?;
+            let mut there =
+                tx.prepare_cached("SELECT 1 FROM space WHERE id = ?1 AND seq != 0").map_err(sql("writing"))?;
             there.query_row([id], |_| Ok(())).optional().map_err(sql("writing"))?.ok_or(NO_SPACE)?;
             put(tx, lease, id, name, bytes)
         })
@@ -322,18 +320,36 @@ impl FileStore {
     }
 }
 
+/// The writer's lock. It belongs to the open file, which every child that the host forks shares, if only until it
+/// becomes another program: so it is given back, not just closed, or children would hold it on. A child's copy is not
+/// its to give.
+struct Lock {
+    file: File,
+    pid: u32,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if self.pid == std::process::id() {
+            // Closing the file, next, is the other way to give it back.
+            let _ = self.file.unlock();
+        }
+    }
+}
+
 /// Locks `PATH-lock` for life and says whether it carries the mark.
-fn take_lock(path: &Path) -> Result<(File, bool)> {
+fn take_lock(path: &Path) -> Result<(Lock, bool)> {
     let beside = reader::beside(path, "-lock");
     let opened = File::options().read(true).write(true).create(true).truncate(false).open(beside);
-    let mut lock = opened.map_err(io("opening the lock file"))?;
-    match lock.try_lock() {
+    let file = opened.map_err(io("opening the lock file"))?;
+    match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(Error::Busy),
         Err(TryLockError::Error(e)) => return Err(io("locking the store")(e)),
     }
+    let mut lock = Lock { file, pid: std::process::id() };
     let mut found = Vec::new();
-    lock.read_to_end(&mut found).map_err(io("reading the lock file"))?;
+    lock.file.read_to_end(&mut found).map_err(io("reading the lock file"))?;
     Ok((lock, found.starts_with(MARK)))
 }
 

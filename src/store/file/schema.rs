@@ -28,8 +28,8 @@ const TABLES: &str = "
     CREATE UNIQUE INDEX object_name ON object(space, name) WHERE name IS NOT NULL;
 ";
 
-/// Opens the file for writing and makes the tables where there are none.
-pub(super) fn open_writer(path: &Path) -> Result<Connection> {
+/// Opens the file for writing, makes the tables where there are none, and ends removals that a crash cut short.
+pub(super) fn open_writer(path: &Path, last_chunk: i64) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut c = Connection::open_with_flags(path, flags).map_err(sql("opening the store"))?;
     prepare(&c)?;
@@ -53,6 +53,9 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
         tx.commit().map_err(sql("making the store"))?;
     }
     catalog(&c)?;
+    let tx = c.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql("opening the store"))?;
+    remove_erased(&tx, last_chunk)?;
+    tx.commit().map_err(sql("opening the store"))?;
     Ok(c)
 }
 
@@ -108,7 +111,7 @@ pub(super) fn catalog(c: &Connection) -> Result<Vec<(String, SpaceId)>> {
     };
     // One statement, so one state of the file, also beside a writer.
     let text = "SELECT (SELECT spaces FROM meta WHERE one = 1), s.name, s.id, s.sum
-                FROM (SELECT 1) LEFT JOIN space s NOT INDEXED";
+                FROM (SELECT 1) LEFT JOIN space s NOT INDEXED ON s.seq != 0";
     let mut select = c.prepare_cached(text).map_err(damaged)?;
     let mut rows = select.query([]).map_err(damaged)?;
     let (mut found, mut expected) = (Vec::new(), 0);
@@ -129,7 +132,8 @@ pub(super) fn catalog(c: &Connection) -> Result<Vec<(String, SpaceId)>> {
 }
 
 /// Adds a space with head 1.
-pub(super) fn add_space(tx: &Transaction<'_>, name: &str, id: SpaceId, head: &[u8]) -> Result<()> {
+pub(super) fn add_space(tx: &Transaction<'_>, name: &str, id: SpaceId, head: &[u8], last_chunk: i64) -> Result<()> {
+    remove_erased(tx, last_chunk)?;
     let text = "INSERT INTO space(id, name, sum, seq, head) VALUES(?1, ?2, ?3, 1, ?4)";
     tx.execute(text, params![id, name, sum(name, &id), head]).map_err(|e| match e.sqlite_error_code() {
         Some(ErrorCode::ConstraintViolation) => Error::AlreadyExists { what: "index" },
@@ -139,22 +143,33 @@ pub(super) fn add_space(tx: &Transaction<'_>, name: &str, id: SpaceId, head: &[u
     Ok(())
 }
 
-/// Removes a space and its objects.
-pub(super) fn remove_space(tx: &Transaction<'_>, id: SpaceId, last_chunk: i64) -> Result<()> {
+/// Overwrites the head of a space, keys and all, and takes the space out of the catalog: number 0 stands for "gone".
+/// Whether there was one. The rest is for [`remove_erased`], in a transaction of its own: pages that one transaction
+/// writes and frees are never written.
+pub(super) fn erase_space(tx: &Transaction<'_>, id: SpaceId) -> Result<bool> {
     let context = "dropping an index";
-    if tx.execute("DELETE FROM space WHERE id = ?1", [id]).map_err(sql(context))? == 1 {
-        tx.execute("UPDATE meta SET spaces = spaces - 1", []).map_err(sql(context))?;
+    let text = "UPDATE space SET seq = 0, head = zeroblob(length(head)) WHERE id = ?1 AND seq != 0";
+    if tx.execute(text, [id]).map_err(sql(context))? == 0 {
+        return Ok(false);
     }
+    tx.execute("UPDATE meta SET spaces = spaces - 1", []).map_err(sql(context))?;
+    Ok(true)
+}
+
+/// Removes all erased spaces and their objects.
+pub(super) fn remove_erased(tx: &Transaction<'_>, last_chunk: i64) -> Result<()> {
+    let context = "dropping an index";
     let numbers: Vec<i64> = {
-        let text = "SELECT id FROM object WHERE space = ?1 AND name IS NOT NULL";
+        let text = "SELECT id FROM object WHERE space IN (SELECT id FROM space WHERE seq = 0) AND name IS NOT NULL";
         let mut select = tx.prepare(text).map_err(sql(context))?;
-        let rows = select.query_map([id], |row| row.get(0)).map_err(sql(context))?;
+        let rows = select.query_map([], |row| row.get(0)).map_err(sql(context))?;
         rows.collect::<rusqlite::Result<_>>().map_err(sql(context))?
     };
     let mut delete = tx.prepare("DELETE FROM object WHERE id BETWEEN ?1 AND ?2").map_err(sql(context))?;
     for number in numbers {
         delete.execute(params![number, number | last_chunk]).map_err(sql(context))?;
     }
+    tx.execute("DELETE FROM space WHERE seq = 0", []).map_err(sql(context))?;
     Ok(())
 }
 

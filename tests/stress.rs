@@ -483,6 +483,31 @@ fn closing_in_the_middle_loses_nothing_and_hangs_nowhere() {
     }
 }
 
+/// More than a group holds waits at once: the calls that are left over are committed by those that wait.
+#[test]
+fn large_batches_of_many_threads_all_get_in() {
+    let dim = 1024;
+    let db = Db::open("memory:", DbOptions { threads: 2, ..DbOptions::default() }).unwrap();
+    let o = IndexOptions { id_kind: IdKind::U64, auto_train_disabled: true, ..IndexOptions::default() };
+    let index = db.create_index("a", &KEY, &o).unwrap();
+    let vectors = clustered(5000, dim, 1);
+    std::thread::scope(|scope| {
+        for t in 0..8 {
+            let (index, vectors) = (&index, &vectors);
+            scope.spawn(move || {
+                for round in 0..2 {
+                    let first = (t * 2 + round) * 5000;
+                    let done = upsert(index, first, vectors, dim).unwrap();
+                    assert_eq!((done.inserted, done.updated), (5000, 0));
+                }
+            });
+        }
+    });
+    assert_eq!(index.count().unwrap(), 80_000);
+    let r = index.get(Ids::U64(&[0, 79_999]), include::VECTOR).unwrap().fields.vectors.unwrap();
+    assert_eq!((&r[..dim], &r[dim..]), (&vectors[..dim], &vectors[4999 * dim..]));
+}
+
 /// An index that loses most of its items gives their space back by itself.
 #[test]
 fn deleted_items_are_dropped_without_a_compaction() {

@@ -223,3 +223,22 @@ fn equally_near_items_come_by_id_before_and_after_a_merge() {
         index.compact(&Watch::NONE).unwrap();
     }
 }
+
+#[test]
+fn an_index_trained_on_a_handful_still_finds_what_comes_later() {
+    // SQ8 steps fitted to 4 items clipped every later vector, so that an item was not its own nearest neighbour.
+    let db = Db::open("memory:", DbOptions::default()).unwrap();
+    let o = IndexOptions { id_kind: IdKind::U64, ..options(16, Metric::Euclidean) };
+    let index = db.create_index("a", &KEY, &o).unwrap();
+    let data = vectors(1000, 16, 8);
+    upsert(&index, 0, &data[..4 * 16], 16);
+    assert_eq!(
+        index.train(&TrainOptions { n_lists: 2, ..TrainOptions::default() }).unwrap().wait(None),
+        JobState::Trained
+    );
+    upsert(&index, 4, &data[4 * 16..], 16);
+    let q = QueryOptions { top_k: 1, n_probes: 2, ..QueryOptions::default() };
+    let r = index.query(&data, 1000, 16, &q, &Watch::NONE).unwrap();
+    let own = (0..1000).filter(|&i| ids_of(&r, i as usize) == [i]).count();
+    assert!(own >= 990, "{own} of 1000 found themselves");
+}

@@ -28,6 +28,8 @@ const DEFAULT_TOP_K: u32 = 100;
 /// What a query's memory may hold to be kept for the next one: candidates, and bytes of scratch.
 const KEPT_CANDIDATES: usize = 1 << 16;
 const KEPT_SCRATCH: usize = 8 << 20;
+/// Candidates reranked at least, unless asked otherwise: twice a `top_k` of one or two is too few.
+const LEAST_CANDIDATES: u64 = 20;
 /// Queries that one work item of a batch answers.
 const BATCH_GRAIN: usize = 8;
 
@@ -227,9 +229,12 @@ impl Plan {
             0 => g.curve.probes(top_k.max(1), s.config.target_recall, g.lists()),
             n => (n as usize).min(g.lists()),
         };
-        let mult = if o.rerank_mult == 0 { g.quantizer.default_rerank_mult() } else { o.rerank_mult };
+        let wanted = match o.rerank_mult {
+            0 => (top_k as u64 * u64::from(g.quantizer.default_rerank_mult())).max(LEAST_CANDIDATES),
+            mult => top_k as u64 * u64::from(mult),
+        };
         let candidates = match g.quantizer.needs_rerank() {
-            true => (top_k as u64 * u64::from(mult.max(1))).min(s.live()) as usize,
+            true => wanted.min(s.live()) as usize,
             false => top_k,
         };
         Self { top_k, n_probes, candidates, radius: if o.has_radius { o.radius } else { f32::INFINITY } }

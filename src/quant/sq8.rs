@@ -26,6 +26,8 @@ use crate::types::Similarity;
 pub(super) const RERANK: u32 = 2;
 /// Residuals a dimension is trained on.
 const SAMPLE: usize = 8192;
+/// How far the range of a sample of one row is widened; it falls with the root of the rows.
+const WIDEN: f32 = 8.0;
 /// Values of the sample sorted in all.
 const SAMPLE_VALUES: usize = 1 << 24;
 /// Shares of the residuals cut off at each end that training tries.
@@ -65,6 +67,9 @@ impl Sq8 {
         }
         let origin = sums.iter().map(|sum| (sum / centroids.len() as f64) as f32).collect();
         let taken = n.min(SAMPLE).min((SAMPLE_VALUES / dim).max(1));
+        // Few rows understate what later ones bring; thousands do so by some percent.
+        let widen = 1.0 + WIDEN / (taken.max(1) as f32).sqrt();
+        let largest = rows.iter().fold(0.0f32, |m, x| m.max(x.abs())).clamp(1e-6, f32::MAX / 512.0);
         let (mut middle, mut step) = (Vec::with_capacity(dim), Vec::with_capacity(dim));
         let mut residuals = Vec::with_capacity(taken);
         for j in 0..dim {
@@ -74,9 +79,9 @@ impl Sq8 {
                 rows[i * dim + j] - centroids.rows()[assignment[i] as usize * dim + j]
             }));
             let (low, high) = best_range(&mut residuals);
-            let width = (high - low) / 255.0;
-            // A dimension without any spread still codes vectors that come later.
-            step.push(if width.is_normal() { width } else { 1e-6f32.max(high.abs() * 1e-6) });
+            let width = (high - low) / 255.0 * widen;
+            // A dimension without any spread is exact in its middle and still codes vectors that come later.
+            step.push(if width.is_normal() { width } else { largest / 128.0 });
             middle.push(0.5 * (low + high));
         }
         Ok(Self { similarity, middle, step, origin })

@@ -34,7 +34,11 @@ fn main() {
         None => words(),
     };
     let n = data.base.len() / data.dim;
-    println!("{n} vectors of {} dimensions, cosine, {} threads", data.dim, std::thread::available_parallelism().unwrap());
+    println!(
+        "{n} vectors of {} dimensions, cosine, {} threads",
+        data.dim,
+        std::thread::available_parallelism().unwrap()
+    );
     let dir = std::env::temp_dir().join(format!("cyborg-bench-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     for quantizer in [QuantizerKind::Flat, QuantizerKind::Sq8] {
@@ -86,17 +90,26 @@ fn bench(data: &Data, quantizer: QuantizerKind, dir: &Path) {
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as f64;
     let pass = Duration::from_secs_f64(products / (rate(limits::byte_peak().0) * threads));
     report("train", n, took, Some((pass, limits::byte_peak().1)));
-    println!("   {} lists, balance {:.2}, automatic probes {}", info.n_lists, s.balance_permille as f64 / 1000.0, info.auto_probes);
+    println!(
+        "   {} lists, balance {:.2}, automatic probes {}",
+        info.n_lists,
+        s.balance_permille as f64 / 1000.0,
+        info.auto_probes
+    );
 
     let t = Instant::now();
     upsert(&index, data, 0..n / 8);
     report("upsert trained (replacing)", n / 8, t.elapsed(), None);
 
     queries(&index, data);
-    println!("   resident {:.1} MB by our count, stored {:.1} MB", {
-        let s = index.stats().unwrap();
-        (s.resident_bytes + s.cache_bytes) as f64 / 1e6
-    }, index.stats().unwrap().stored_bytes as f64 / 1e6);
+    println!(
+        "   resident {:.1} MB by our count, stored {:.1} MB",
+        {
+            let s = index.stats().unwrap();
+            (s.resident_bytes + s.cache_bytes) as f64 / 1e6
+        },
+        index.stats().unwrap().stored_bytes as f64 / 1e6
+    );
     drop((index, db));
     let t = Instant::now();
     let db = Db::open(&url, DbOptions::default()).unwrap();
@@ -148,11 +161,14 @@ fn queries(index: &Index, data: &Data) {
     let o = QueryOptions { top_k: 10, include: include::DISTANCE, threads: 1, ..QueryOptions::default() };
     let exact = QueryOptions { n_probes: u32::MAX >> 8, ..o };
     let memory = memory_rate();
-    let truth = index.query(&data.queries[..few * dim], few, dim as u32, &QueryOptions { threads: 0, ..exact }, &Watch::NONE).unwrap();
+    let truth = index
+        .query(&data.queries[..few * dim], few, dim as u32, &QueryOptions { threads: 0, ..exact }, &Watch::NONE)
+        .unwrap();
     let probes = index.describe().unwrap().auto_probes;
     for n_probes in [0, probes / 2, probes * 2] {
         let o = QueryOptions { n_probes, ..o };
-        let one = |q: usize| index.query(&data.queries[q * dim..(q + 1) * dim], 1, dim as u32, &o, &Watch::NONE).unwrap();
+        let one =
+            |q: usize| index.query(&data.queries[q * dim..(q + 1) * dim], 1, dim as u32, &o, &Watch::NONE).unwrap();
         (0..few).for_each(|q| {
             one(q);
         });
@@ -208,7 +224,8 @@ fn fvecs(dir: &Path, most: usize) -> Data {
         let bytes = std::fs::read(dir.join(name)).unwrap();
         let dim = i32::from_le_bytes(bytes[..4].try_into().unwrap()) as usize;
         let rows = bytes.chunks_exact(4 + dim * 4).take(most);
-        let values: Vec<f32> = rows.flat_map(|r| r[4..].chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()))).collect();
+        let values: Vec<f32> =
+            rows.flat_map(|r| r[4..].chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()))).collect();
         (dim, values)
     };
     let (dim, base) = read("base.fvecs", most);

@@ -175,7 +175,7 @@ fn run_and_kill(path: &Path, cycle: usize, rng: &mut Rng, tally: &Tally) -> Vec<
     let mut said = Vec::new();
     // Which moment: a line to wait for, how many of them, and how long after it the kill comes at most.
     let (wait_for, count, micros) = match rng.below(12) {
-        0 => ("", 0, 40_000),
+        0 => ("", 0, 8_000),
         1 => ("open", 1, 10_000),
         2..=4 => ("done", 1 + rng.below(120), 4_000),
         5 => ("done", 66 + rng.below(80), 4_000),

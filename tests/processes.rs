@@ -18,6 +18,8 @@ use harness::*;
 const ROLE: &str = "CYBORG_PROCESS";
 /// Ids that every batch writes anew.
 const IDS: u64 = 40;
+/// Seconds that the writer writes.
+const WRITING: u64 = 4;
 /// Processes that read while one writes.
 const READERS: usize = 3;
 
@@ -57,7 +59,7 @@ fn follow(path: &str) {
     let db = open(path, true).unwrap();
     let index = db.open_index("main", &KEY).unwrap();
     let (mut newest, mut states, mut reads) = (0, 0, 0);
-    let patience = Instant::now() + Duration::from_secs(60);
+    let patience = Instant::now() + Duration::from_secs(60 + WRITING * soak() as u64);
     let mut verified = Instant::now();
     while newest < u64::MAX / 2 {
         assert!(Instant::now() < patience, "the writer does not end");
@@ -122,7 +124,7 @@ fn readers_of_other_processes_see_committed_states_in_order_while_one_writes() {
     assert!(matches!(open(&scratch.url("db"), false).map(drop), Err(Error::Busy)), "also in this process");
 
     // Writes as fast as they go, deletions, merges by the dozen, compaction and training.
-    let end = Instant::now() + Duration::from_secs(4 * soak() as u64);
+    let end = Instant::now() + Duration::from_secs(WRITING * soak() as u64);
     let mut version = 1;
     while Instant::now() < end {
         version += 1;

@@ -382,7 +382,7 @@ fn a_failing_store_answers_every_writer() {
                         match upsert(index, me, &[version, version], 2) {
                             Ok(_) => value = version,
                             Err(Error::Io { .. } | Error::NoSpace { .. }) => {
-                                _ = failures.fetch_add(1, Ordering::Relaxed)
+                                _ = failures.fetch_add(1, Ordering::Relaxed);
                             }
                             Err(e) => panic!("{e}"),
                         }

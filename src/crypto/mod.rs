@@ -3,7 +3,8 @@
 //! The engine holds a [`Vault`] (one index: a space of a store and its keys) made from a [`Backend`] (an opened store) and
 //! never sees either store or key. The format is FORMAT.md, what it protects against is SECURITY.md.
 //! From the bottom: `provider` (AES-256-GCM), `derive` (HKDF, HMAC), `random` (hedged salts), `keys` (locked pages),
-//! `keyslot`, `envelope` (objects), `head` (manifests), `vault`.
+//! `keyslot`, `envelope` (objects), `head` (manifests), `vault` and
+//! its half that reads, `reading`.
 
 mod backend;
 mod derive;
@@ -14,6 +15,7 @@ mod keyslot;
 mod object;
 mod provider;
 mod random;
+mod reading;
 mod vault;
 
 #[cfg(test)]

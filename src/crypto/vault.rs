@@ -18,18 +18,12 @@ use super::envelope::{ObjectKey, check_len};
 use super::head::{self, Place};
 use super::keys::Keyset;
 use super::keyslot::Keyslots;
-use super::object::{FrameSize, HEADER_LEN, Kind, ObjectRef, part};
+use super::object::{FrameSize, Kind, ObjectRef, part};
 use super::provider::AeadKey;
 use super::random;
-use crate::buffer::Buffer;
-use crate::error::{Error, Result, try_zeroed};
+use crate::error::{Error, Result};
 use crate::store::{Head, Name, SpaceId, Store};
 use crate::types::{KEY_LEN, MAX_NAME_LEN};
-
-/// Object keys that are kept; a derivation costs about 2 us.
-const CACHED_KEYS: usize = 1 << 14;
-/// Frames that are read at a time when a whole object is read.
-const PIECE: usize = 1 << 20;
 
 const NO_INDEX: Error = Error::NotFound { what: "index" };
 
@@ -51,10 +45,10 @@ pub struct Sealed {
 
 /// One index of a store, with its keys.
 pub struct Vault {
-    store: Arc<dyn Store>,
-    id: SpaceId,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) id: SpaceId,
     name: String,
-    keys: Keyset,
+    pub(super) keys: Keyset,
     /// Fingerprints plaintexts for the salts of objects.
     hash: AeadKey,
     state: Mutex<State>,
@@ -62,7 +56,7 @@ pub struct Vault {
     seq: AtomicU64,
     /// Objects that this vault stored and did not delete: a sweep leaves them alone.
     own: Mutex<HashSet<Name>>,
-    cache: RwLock<HashMap<Name, Arc<ObjectKey>>>,
+    pub(super) cache: RwLock<HashMap<Name, Arc<ObjectKey>>>,
 }
 
 struct State {
@@ -285,99 +279,6 @@ impl Vault {
         Ok(())
     }
 
-    /// Reads and opens `frames` frames from `first` on into `out`, whose length is
-    /// [`plain_len(first, frames)`](ObjectRef::plain_len).
-    pub fn read(&self, reference: &ObjectRef, first: u32, frames: u32, out: &mut [u8]) -> Result<()> {
-        let sealed = self.fetch(reference, first, frames)?;
-        self.open_frames(reference, first, &sealed, out)
-    }
-
-    /// Reads a whole object and checks its digest too.
-    pub fn read_all(&self, reference: &ObjectRef) -> Result<Buffer> {
-        let len = usize::try_from(reference.payload_len).map_err(|_| Error::Corrupt { what: "object (length)" })?;
-        let mut out = Buffer::zeroed(len, "object")?;
-        let mut rest = out.bytes_mut();
-        self.walk(reference, |key, first, sealed, plain_len| {
-            let (piece, after) = std::mem::take(&mut rest).split_at_mut(plain_len);
-            rest = after;
-            key.open(first, sealed, piece)
-        })?;
-        Ok(out)
-    }
-
-    /// Reads a whole object and checks every byte of it.
-    pub fn verify(&self, reference: &ObjectRef) -> Result<()> {
-        let mut scratch = Buffer::zeroed(reference.payload_len.min(PIECE as u64) as usize, "scratch")?;
-        self.walk(reference, |key, first, sealed, plain_len| {
-            key.open(first, sealed, &mut scratch.bytes_mut()[..plain_len])
-        })
-    }
-
-    /// Reads an object in pieces of whole frames, hands each to `each` (key, first frame, sealed bytes, length of their
-    /// plaintext), and checks length, header and digest.
-    fn walk(
-        &self,
-        reference: &ObjectRef,
-        mut each: impl FnMut(&ObjectKey, u32, &[u8], usize) -> Result<()>,
-    ) -> Result<()> {
-        const DAMAGED: Error = Error::Corrupt { what: "object" };
-        let key = self.key(reference)?;
-        let stored = reference.frame_size.stored();
-        if self.store.len(self.id, reference.name).map_err(lost)? != reference.stored_bytes() {
-            return Err(Error::Corrupt { what: "object (length)" });
-        }
-        let mut header = [0u8; HEADER_LEN];
-        self.store.get(self.id, reference.name, 0, &mut header).map_err(lost)?;
-        if header != *key.header() {
-            return Err(Error::Corrupt { what: "object (header)" });
-        }
-        let mut digest = key.digest();
-        let step = (PIECE / stored) as u32;
-        let mut first = 0;
-        while first < reference.frames() {
-            let frames = step.min(reference.frames() - first);
-            let sealed = self.fetch(reference, first, frames)?;
-            each(&key, first, &sealed, reference.plain_len(first, frames)?)?;
-            key.digest_frames(&mut digest, &sealed);
-            first += frames;
-        }
-        if bool::from(digest.finish().ct_eq(&reference.digest)) { Ok(()) } else { Err(DAMAGED) }
-    }
-
-    /// Reads frames as they are stored, for a cache of ciphertext.
-    pub fn fetch(&self, reference: &ObjectRef, first: u32, frames: u32) -> Result<Vec<u8>> {
-        self.keys.check_pid()?;
-        reference.plain_len(first, frames)?;
-        let stored = reference.frame_size.stored();
-        let mut sealed = try_zeroed(frames as usize * stored, "sealed frames")?;
-        let offset = HEADER_LEN as u64 + u64::from(first) * stored as u64;
-        self.store.get(self.id, reference.name, offset, &mut sealed).map_err(lost)?;
-        Ok(sealed)
-    }
-
-    /// Opens frames that [`fetch`](Self::fetch) gave. `out` as in [`read`](Self::read); all zero after an error.
-    pub fn open_frames(&self, reference: &ObjectRef, first: u32, sealed: &[u8], out: &mut [u8]) -> Result<()> {
-        self.keys.check()?;
-        self.key(reference)?.open(first, sealed, out)
-    }
-
-    /// The derived key of an object, cached.
-    fn key(&self, reference: &ObjectRef) -> Result<Arc<ObjectKey>> {
-        self.keys.check()?;
-        if let Some(key) = self.cache.read().get(&reference.name)
-            && key.is_for(reference)
-        {
-            return Ok(Arc::clone(key));
-        }
-        let key = Arc::new(ObjectKey::derive(&self.keys, &self.id, reference)?);
-        let mut cache = self.cache.write();
-        if cache.len() >= CACHED_KEYS {
-            cache.clear();
-        }
-        cache.insert(reference.name, Arc::clone(&key));
-        Ok(key)
-    }
-
     /// Drops what is remembered of objects that are gone.
     fn forget(&self, names: &[Name]) {
         if !names.is_empty() {
@@ -430,14 +331,6 @@ impl Vault {
     pub fn destroy(&self) -> Result<()> {
         self.keys.check_pid()?;
         if self.store.drop_space(self.id)? { Ok(()) } else { Err(NO_INDEX) }
-    }
-}
-
-/// An object that a manifest names and the store does not have is damage.
-fn lost(e: Error) -> Error {
-    match e {
-        Error::NotFound { .. } => Error::Corrupt { what: "object (missing)" },
-        other => other,
     }
 }
 

@@ -35,7 +35,8 @@ impl Calibrator {
         debug_assert!(held_out.iter().all(|(_, v)| v.len() == dim));
         // One more than is counted: each query finds itself.
         let k = CURVE_K[CURVE_K.len() - 1] + 1;
-        let query = |(row, vector)| Query { row, vector: Zeroizing::new(vector), top: TopK::new(k), scores: Vec::new() };
+        let query =
+            |(row, vector)| Query { row, vector: Zeroizing::new(vector), top: TopK::new(k), scores: Vec::new() };
         Self { similarity, dead: dead.clone(), queries: held_out.into_iter().map(query).collect() }
     }
 

@@ -39,7 +39,8 @@ pub(super) fn fetch(snapshot: &Snapshot, rows: &[Option<u32>], wanted: u32) -> R
     }
     if wanted & include::VECTOR != 0 {
         let dimension = snapshot.config.dimension as usize;
-        let len = rows.len().checked_mul(dimension).ok_or(Error::NoMemory { what: "vectors", needed: u64::MAX, got: 0 })?;
+        let len =
+            rows.len().checked_mul(dimension).ok_or(Error::NoMemory { what: "vectors", needed: u64::MAX, got: 0 })?;
         let mut vectors = try_zeroed(len, "vectors")?;
         if let Some(g) = &snapshot.generation {
             for (row, out) in rows.iter().zip(vectors.chunks_exact_mut(dimension)) {

@@ -10,7 +10,7 @@ use super::wire::{Put, Reader};
 use crate::error::{Error, Result};
 use crate::ivf::Centroids;
 use crate::quant::Quantizer;
-use crate::types::{Similarity, MAX_DIMENSION, MAX_LISTS};
+use crate::types::{MAX_DIMENSION, MAX_LISTS, Similarity};
 
 const VERSION: u8 = 1;
 

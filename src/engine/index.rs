@@ -13,14 +13,13 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use zeroize::Zeroizing;
 
-use super::fields;
 use super::ids::{IdColumn, IdMap};
 use super::intake::{Intake, decode_base64};
 use super::job::TrainingJob;
 use super::load::{self, Loaded};
-use super::manifest::{Config, Manifest};
-use super::options::{Batch, Ids, include};
-use super::results::{IndexInfo, IndexStats, Items, StringColumn, UpsertResult};
+use super::manifest::Manifest;
+use super::options::{Batch, Ids};
+use super::results::UpsertResult;
 use super::search::QueryScratch;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
@@ -161,7 +160,7 @@ impl Index {
     }
 
     /// Brings memory up to the newest commit of the writing process.
-    fn catch_up(&self) -> Result<()> {
+    pub(super) fn catch_up(&self) -> Result<()> {
         let mut writer = self.writer.lock();
         // The writer may replace runs and delete their objects while they are read here; then the next manifest
         // names others.
@@ -206,7 +205,8 @@ impl Index {
 
     /// Makes `manifest` the newest, with `puts`, in one durable step; deletes what was retired and is unused now.
     pub(super) fn commit(&self, writer: &mut WriterState, manifest: Manifest, puts: &[Sealed]) -> Result<u64> {
-        let (unused, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut writer.retired).into_iter().partition(|r| (r.unused)());
+        let (unused, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut writer.retired).into_iter().partition(|r| (r.unused)());
         writer.retired = kept;
         let deletes: Vec<ObjectRef> = unused.iter().flat_map(|r| r.objects.iter().cloned()).collect();
         match self.vault.commit(&manifest.write(), puts, &deletes) {
@@ -229,7 +229,8 @@ impl Index {
     /// Deletes what was retired and is unused now.
     pub(super) fn collect_garbage(&self) -> Result<()> {
         let mut writer = self.writer.lock();
-        let (unused, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut writer.retired).into_iter().partition(|r| (r.unused)());
+        let (unused, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut writer.retired).into_iter().partition(|r| (r.unused)());
         writer.retired = kept;
         let deletes: Vec<ObjectRef> = unused.iter().flat_map(|r| r.objects.iter().cloned()).collect();
         if !deletes.is_empty()
@@ -284,189 +285,8 @@ impl Index {
         Ok(done.deleted)
     }
 
-    /// The rows of `ids` (`None` = not there) and the snapshot they belong to.
-    pub(super) fn rows_of(&self, ids: Ids<'_>) -> Result<(Arc<Snapshot>, Vec<Option<u32>>)> {
-        self.current()?;
-        let map = self.ids.read();
-        let snapshot = self.snapshot.load_full();
-        ids.check(snapshot.config.id_kind)?;
-        let rows = (0..ids.len()).map(|i| ids.with(i, |id| map.find(id, |row| snapshot.id(row)))).collect();
-        Ok((snapshot, rows))
-    }
-
-    /// Whether each id is there.
-    pub fn contains(&self, ids: Ids<'_>) -> Result<Vec<bool>> {
-        Ok(self.rows_of(ids)?.1.iter().map(Option::is_some).collect())
-    }
-
-    /// Items by id, with the columns asked for (bits of [`include`]).
-    pub fn get(&self, ids: Ids<'_>, include: u32) -> Result<Items> {
-        if include & !include::ALL != 0 {
-            return Err(Error::invalid("include", include, "a sum of the include bits"));
-        }
-        self.reading(|| self.fetch(ids, include))
-    }
-
-    fn fetch(&self, ids: Ids<'_>, include: u32) -> Result<Items> {
-        let (snapshot, rows) = self.rows_of(ids)?;
-        let mut asked = StringColumn::default();
-        (0..ids.len()).try_for_each(|i| ids.with(i, |id| asked.push(id)))?;
-        Ok(Items {
-            id_kind: snapshot.config.id_kind,
-            dimension: snapshot.config.dimension,
-            found: rows.iter().map(Option::is_some).collect(),
-            ids: asked,
-            fields: fields::fetch(&snapshot, &rows, include)?,
-        })
-    }
-
-    /// A cursor over the ids of the present state.
-    pub fn list_ids(&self) -> Result<Cursor> {
-        Ok(Cursor { snapshot: self.current()?, row: 0 })
-    }
-
-    /// Number of items.
-    pub fn count(&self) -> Result<u64> {
-        Ok(self.current()?.live())
-    }
-
-    /// Whether a training job is queued or running.
-    pub fn is_training(&self) -> Result<bool> {
-        self.enter()?;
-        Ok(self.job.lock().as_ref().is_some_and(|j| !j.is_over()))
-    }
-
-    /// Whether there is a trained generation.
-    pub fn is_trained(&self) -> Result<bool> {
-        Ok(self.current()?.generation.as_ref().is_some_and(|g| g.number > 0))
-    }
-
-    /// Configuration and state.
-    pub fn describe(&self) -> Result<IndexInfo> {
-        let training = self.is_training()?;
-        let s = self.current()?;
-        let Config { dimension, metric, id_kind, auto_train, retrain_threshold, target_recall, seed, .. } = s.config;
-        let generation = s.generation.as_deref();
-        let n_lists = generation.map_or(1, |g| g.lists());
-        let auto_probes = generation.map_or(1, |g| g.curve.probes(10, target_recall, n_lists));
-        Ok(IndexInfo {
-            name: self.name().to_owned(),
-            dimension,
-            metric,
-            quantizer: s.config.quantizer,
-            id_kind,
-            trained: generation.is_some_and(|g| g.number > 0),
-            training,
-            auto_train,
-            count: s.live(),
-            n_lists: n_lists as u32,
-            auto_probes: auto_probes as u32,
-            generation: generation.map_or(0, |g| g.number),
-            sequence: s.seq,
-            retrain_threshold,
-            target_recall,
-            seed,
-        })
-    }
-
-    /// Sizes and counters.
-    pub fn stats(&self) -> Result<IndexStats> {
-        let s = self.current()?;
-        let mut stats = IndexStats {
-            count: s.live(),
-            tombstones: s.tombstones.count(),
-            deltas: s.deltas.len() as u64,
-            delta_items: s.delta_items(),
-            runs: s.runs.len() as u64,
-            stored_bytes: self.vault.stored_bytes()?,
-            resident_bytes: s.delta_bytes() + s.tail.memory() + self.ids.read().memory(),
-            cache_hits: self.cache_hits.load(Ordering::Relaxed),
-            ..IndexStats::default()
-        };
-        let lists = s.generation.as_ref().map_or(1, |g| g.lists());
-        let mut sizes = vec![0u64; lists];
-        for (_, run) in &s.runs {
-            let (resident, cached, misses) = run.memory();
-            stats.resident_bytes += resident;
-            stats.cache_bytes += cached;
-            stats.cache_misses += misses;
-            sizes.iter_mut().enumerate().for_each(|(l, size)| *size += u64::from(run.extents.list_len(l)));
-        }
-        let total: u64 = sizes.iter().sum();
-        if s.generation.as_ref().is_some_and(|g| g.number > 0) && total > 0 {
-            let mean = total as f64 / lists as f64;
-            let squares: f64 = sizes.iter().map(|&n| (n as f64).powi(2)).sum();
-            stats.largest_list_permille = (sizes.iter().max().copied().unwrap_or(0) as f64 / mean * 1000.0) as u64;
-            stats.balance_permille = (squares / (mean * total as f64) * 1000.0) as u64;
-        }
-        Ok(stats)
-    }
-
-    /// Reads and authenticates every live object; the error is that of the first that is damaged.
-    pub fn verify(&self, watch: &Watch) -> Result<()> {
-        self.current()?;
-        let (manifest, s) = self.committed();
-        // What the head says now must still be what was loaded.
-        let head = self.vault.load()?;
-        if !self.vault.read_only() && head.seq < s.seq {
-            return Err(Error::Rollback { seen: s.seq, got: head.seq });
-        }
-        for object in load::live_objects(&manifest, &s) {
-            watch.check()?;
-            if let Err(e) = self.vault.verify(&object) {
-                // It may have been replaced and deleted since.
-                if self.vault.read_only() {
-                    self.catch_up()?;
-                }
-                let (manifest, s) = self.committed();
-                if load::live_objects(&manifest, &s).contains(&object) {
-                    return Err(self.cause(e));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Manifest and snapshot of one commit.
-    fn committed(&self) -> (Manifest, Arc<Snapshot>) {
-        let writer = self.writer.lock();
-        (writer.manifest.clone(), self.snapshot.load_full())
-    }
-
     /// The quantizer that training will use.
     pub(super) fn quantizer(&self) -> QuantizerKind {
         self.snapshot.load().config.quantizer
-    }
-}
-
-/// Ids of one state of an index, in no particular order; later writes do not show.
-pub struct Cursor {
-    snapshot: Arc<Snapshot>,
-    row: u32,
-}
-
-impl Cursor {
-    /// Up to `limit` further ids (numbers as 8 little-endian bytes); an empty page is the end.
-    pub fn next_page(&mut self, limit: usize) -> Result<StringColumn> {
-        let mut page = StringColumn::default();
-        while page.len() < limit && self.row < self.snapshot.end {
-            if !self.snapshot.tombstones.contains(self.row) {
-                page.push(self.snapshot.id(self.row))?;
-            }
-            self.row += 1;
-        }
-        Ok(page)
-    }
-
-    /// Ids in all.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.snapshot.live()
-    }
-
-    /// Whether ids are byte strings or numbers.
-    #[must_use]
-    pub fn id_kind(&self) -> crate::types::IdKind {
-        self.snapshot.config.id_kind
     }
 }

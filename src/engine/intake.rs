@@ -67,7 +67,8 @@ fn take_vectors(vectors: &[f32], dimension: usize, metric: Metric) -> Result<Buf
     let mut out = Buffer::zeroed(vectors.len() * 4, "batch")?;
     let rows = out.f32s_mut().chunks_exact_mut(dimension).zip(vectors.chunks_exact(dimension));
     for (i, (to, from)) in rows.enumerate() {
-        take_vector(from, to, metric).map_err(|got| Error::item(i, "vector", got, "finite values, not all 0 under cosine"))?;
+        take_vector(from, to, metric)
+            .map_err(|got| Error::item(i, "vector", got, "finite values, not all 0 under cosine"))?;
     }
     Ok(out)
 }
@@ -172,11 +173,16 @@ pub(super) fn decode_base64(text: &[u8], count: usize, dimension: u32) -> Result
     }
     // The length is checked before anything is allocated: 4 characters carry 3 bytes.
     if text.len() as u64 != needed.div_ceil(3) * 4 {
-        return Err(Error::BufferTooSmall { what: "vectors_base64", needed: needed.div_ceil(3) * 4, got: text.len() as u64 });
+        return Err(Error::BufferTooSmall {
+            what: "vectors_base64",
+            needed: needed.div_ceil(3) * 4,
+            got: text.len() as u64,
+        });
     }
     let mut bytes = Zeroizing::new(try_zeroed::<u8>(needed.div_ceil(3) as usize * 3, "batch")?);
     let allowed = "standard padded base64 of count x dimension float32 values";
-    let len = STANDARD.decode_slice(text, &mut bytes).map_err(|_| Error::invalid("vectors_base64", "malformed", allowed))?;
+    let len =
+        STANDARD.decode_slice(text, &mut bytes).map_err(|_| Error::invalid("vectors_base64", "malformed", allowed))?;
     if len as u64 != needed {
         return Err(Error::BufferTooSmall { what: "vectors_base64", needed, got: len as u64 });
     }

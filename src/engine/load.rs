@@ -40,9 +40,7 @@ pub(super) fn load(shared: &Shared, vault: &Arc<Vault>, seq: u64, bytes: &[u8]) 
         }
         ids.reserve(snapshot.live() as usize)?;
         for row in 0..snapshot.end {
-            if !snapshot.tombstones.contains(row)
-                && ids.insert(snapshot.id(row), row, |r| snapshot.id(r)).is_some()
-            {
+            if !snapshot.tombstones.contains(row) && ids.insert(snapshot.id(row), row, |r| snapshot.id(r)).is_some() {
                 return Err(Error::Corrupt { what: "ids (one twice)" });
             }
         }

@@ -10,15 +10,18 @@
 mod blob;
 mod cache;
 mod calibrate;
+mod cursor;
 mod curve;
 mod db;
 mod delta;
 mod drafts;
+mod encode;
 mod extents;
 mod fields;
 mod generation;
 mod ids;
 mod index;
+mod inspect;
 mod intake;
 mod job;
 mod load;
@@ -26,6 +29,7 @@ mod manifest;
 mod merge;
 mod options;
 mod payload;
+mod plan;
 mod publish;
 mod rebuild;
 mod region;
@@ -41,8 +45,9 @@ mod wire;
 mod workers;
 mod write;
 
+pub use cursor::Cursor;
 pub use db::Db;
-pub use index::{Cursor, Index};
+pub use index::Index;
 pub use job::TrainingJob;
 pub use options::{
     Batch, CacheMode, DbOptions, Ids, IndexOptions, LogLevel, LogSink, QueryOptions, Strings, TrainOptions, include,

@@ -224,10 +224,12 @@ impl Ids<'_> {
     pub(crate) fn check(&self, kind: IdKind) -> Result<()> {
         match (self, kind) {
             (Self::U64(_), IdKind::U64) => Ok(()),
-            (Self::Bytes(s), IdKind::Bytes) => match (0..s.len()).find(|&i| !(1..=MAX_ID_LEN).contains(&s.get(i).len())) {
-                Some(i) => Err(Error::item(i, "id", format_args!("{} bytes", s.get(i).len()), "1 to 4096 bytes")),
-                None => Ok(()),
-            },
+            (Self::Bytes(s), IdKind::Bytes) => {
+                match (0..s.len()).find(|&i| !(1..=MAX_ID_LEN).contains(&s.get(i).len())) {
+                    Some(i) => Err(Error::item(i, "id", format_args!("{} bytes", s.get(i).len()), "1 to 4096 bytes")),
+                    None => Ok(()),
+                }
+            }
             (Self::U64(_), _) => Err(Error::invalid("ids", "numbers", "byte strings (id_kind BYTES)")),
             (Self::Bytes(_), _) => Err(Error::invalid("ids", "byte strings", "numbers (id_kind U64)")),
         }

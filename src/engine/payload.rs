@@ -41,7 +41,8 @@ impl Entry {
 
     fn read(b: &[u8]) -> Result<Self> {
         let corrupt = Error::Corrupt { what: "payload index" };
-        let (Some(at), Some(m), Some(c)) = (b.first_chunk::<8>(), b[8..].first_chunk::<4>(), b[12..].first_chunk::<4>())
+        let (Some(at), Some(m), Some(c)) =
+            (b.first_chunk::<8>(), b[8..].first_chunk::<4>(), b[12..].first_chunk::<4>())
         else {
             return Err(corrupt);
         };

@@ -100,7 +100,8 @@ impl Index {
         manifest.deltas = next.deltas.iter().map(|(_, delta)| delta.object.clone()).collect();
         let dead = next.tombstones.write(next.runs_end());
         let any_dead = next.tombstones.iter().next().is_some_and(|row| row < next.runs_end());
-        let tombstones = if any_dead { Some(self.vault.seal(Kind::Tombstones, blob::frame_for(dead.len()), &dead)?) } else { None };
+        let tombstones =
+            if any_dead { Some(self.vault.seal(Kind::Tombstones, blob::frame_for(dead.len()), &dead)?) } else { None };
         let old = std::mem::replace(&mut manifest.tombstones, tombstones.as_ref().map(|s| s.reference.clone()));
         retired.extend(old.map(|object| Retired { objects: vec![object], unused: Box::new(|| true) }));
         puts.extend(tombstones);

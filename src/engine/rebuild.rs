@@ -8,20 +8,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
-use super::blob::{Blob, BlobWriter, frame_for};
 use super::drafts::Drafts;
-use super::extents::{Extents, rows_per_extent};
+use super::extents::rows_per_extent;
 use super::generation::Generation;
-use super::ids::IdColumn;
 use super::index::Index;
-use super::payload::{ENTRY, Entry, PayloadReader};
 use super::region::Scratch;
-use super::run::{Run, RunParts};
+use super::run::Run;
 use super::snapshot::Snapshot;
 use crate::buffer::Buffer;
-use crate::crypto::{FrameSize, Kind};
 use crate::error::{Error, Result, try_with_capacity, try_zeroed};
 use crate::exec::{Progress, Watch};
 use crate::kernels::LANES;
@@ -29,14 +23,8 @@ use crate::kernels::LANES;
 /// Stands for "dropped" where a row or list is expected.
 pub(super) const DROPPED: u32 = u32::MAX;
 
-/// Extents encoded by one work item.
-const GRAIN: usize = 8;
-/// Bytes of vectors encoded between two looks at the watch.
-const STEP_BYTES: usize = 8 << 20;
 /// Multiplications of an assignment between two looks at the watch: some milliseconds.
 const STEP_WORK: usize = 1 << 30;
-/// Bytes of payload copied between two looks at the watch.
-const STEP_PAYLOAD: u64 = 4 << 20;
 
 /// What to rewrite, and how.
 pub(super) struct Rebuild<'a> {
@@ -97,7 +85,9 @@ impl Rebuild<'_> {
         let mut pieces = Vec::new();
         for run in self.runs.clone() {
             let (base, r) = &s.runs[run];
-            pieces.extend((0..r.extents.len()).map(|e| (base + r.extents.rows(e).start, Piece::Extent { run, extent: e })));
+            pieces.extend(
+                (0..r.extents.len()).map(|e| (base + r.extents.rows(e).start, Piece::Extent { run, extent: e })),
+            );
         }
         pieces.extend(self.delta_pieces());
         pieces
@@ -107,7 +97,9 @@ impl Rebuild<'_> {
         let step = u32::try_from(self.page_rows).unwrap_or(u32::MAX).max(1);
         self.pinned.deltas[..self.deltas].iter().enumerate().flat_map(move |(delta, (base, d))| {
             let rows = move |start: u32| start..d.len().min(start.saturating_add(step));
-            (0..d.len()).step_by(step as usize).map(move |start| (base + start, Piece::Delta { delta, rows: rows(start) }))
+            (0..d.len())
+                .step_by(step as usize)
+                .map(move |start| (base + start, Piece::Delta { delta, rows: rows(start) }))
         })
     }
 
@@ -230,182 +222,6 @@ impl Rebuild<'_> {
         }
         Ok(lists)
     }
-
-    fn write(&self, drafts: &Drafts, rows: &Range<u32>, lens: Vec<u32>, map: &[u32], order: &[u32]) -> Result<Run> {
-        let s = &self.pinned;
-        let quantizer = &self.to.quantizer;
-        let dim = quantizer.dim();
-        let row_bytes = (quantizer.block_bytes() / LANES).max(if quantizer.needs_rerank() { dim * 4 } else { 0 });
-        let rows_per_extent = rows_per_extent(row_bytes);
-        let extents = Extents::new(&lens, rows_per_extent)?;
-        let mean_codes = order.len() / extents.len().max(1) * quantizer.block_bytes() / LANES;
-        let frame = match mean_codes {
-            0..0x2_0000 => FrameSize::K4,
-            0x2_0000..0x8_0000 => FrameSize::K16,
-            _ => FrameSize::K64,
-        };
-        let mut codes = BlobWriter::new(drafts, Kind::Codes, frame);
-        let mut vectors = quantizer.needs_rerank().then(|| BlobWriter::new(drafts, Kind::Vectors, FrameSize::K4));
-        let mut done = 0;
-        while done < extents.len() {
-            let group = self.next_group(&extents, done, dim);
-            let staged = self.gather(rows, map, extents.rows(group.start).start..extents.rows(group.end - 1).end)?;
-            self.write_group(&extents, group.clone(), &staged, &mut codes, vectors.as_mut())?;
-            done = group.end;
-        }
-        let codes = codes.finish()?;
-        let vectors = vectors.map(BlobWriter::finish).transpose()?;
-        let payload = self.write_payload(drafts, rows, map, order.len())?;
-        let mut ids = IdColumn::with_capacity(s.config.id_kind, order.len())?;
-        order.iter().for_each(|&row| ids.push(s.id(row)));
-        let mut bytes = Zeroizing::new(Vec::new());
-        ids.write(&mut bytes);
-        let mut writer = BlobWriter::new(drafts, Kind::Ids, frame_for(bytes.len()));
-        writer.push(&bytes)?;
-        let parts = RunParts {
-            dimension: dim as u32,
-            rows_per_extent,
-            list_lens: lens,
-            ids: writer.finish()?,
-            codes,
-            vectors,
-            payload,
-        };
-        self.watch.check()?;
-        let bytes = parts.write();
-        let directory = drafts.put(Kind::Directory, frame_for(bytes.len()), &bytes)?;
-        Run::new(&self.index.vault, &self.index.shared.cache, self.to, directory, parts, ids)
-    }
-
-    /// As many extents from `start` on as the budget holds, at least one.
-    fn next_group(&self, extents: &Extents, start: usize, dim: usize) -> Range<usize> {
-        let first = extents.rows(start).start;
-        let most = (self.budget / (dim as u64 * 4)).max(1);
-        let mut end = start + 1;
-        while end < extents.len() && u64::from(extents.rows(end).end - first) <= most {
-            end += 1;
-        }
-        start..end
-    }
-
-    /// The vectors of the new rows `wanted`, in their new order.
-    fn gather(&self, rows: &Range<u32>, map: &[u32], wanted: Range<u32>) -> Result<Buffer> {
-        let dim = self.to.quantizer.dim();
-        let mut staged = Buffer::zeroed(wanted.len() * dim * 4, "rebuild")?;
-        let out = staged.f32s_mut();
-        self.for_each_page(&mut |first, vectors| {
-            let at = (first - rows.start) as usize;
-            for (&place, v) in map[at..].iter().zip(vectors.chunks_exact(dim)) {
-                if wanted.contains(&place) {
-                    let to = (place - wanted.start) as usize * dim;
-                    out[to..to + dim].copy_from_slice(v);
-                }
-            }
-            Ok(())
-        })?;
-        Ok(staged)
-    }
-
-    /// Encodes and writes extents `group`, whose vectors are `staged`.
-    fn write_group(
-        &self,
-        extents: &Extents,
-        group: Range<usize>,
-        staged: &Buffer,
-        codes: &mut BlobWriter<'_>,
-        mut vectors: Option<&mut BlobWriter<'_>>,
-    ) -> Result<()> {
-        let (g, dim) = (self.to, self.to.quantizer.dim());
-        let block = g.quantizer.block_bytes();
-        let first = extents.rows(group.start).start;
-        let of = |e: usize| {
-            let rows = extents.rows(e);
-            let (start, end) = ((rows.start - first) as usize * dim, (rows.end - first) as usize * dim);
-            &staged.f32s()[start..end]
-        };
-        // Enough work for all threads, little enough memory and time.
-        let step = (STEP_BYTES / (dim * 4)) as u32;
-        let mut start = group.start;
-        while start < group.end {
-            self.watch.check()?;
-            let mut end = start + 1;
-            while end < group.end && extents.rows(end).end - extents.rows(start).start <= step {
-                end += 1;
-            }
-            let encoded = self.index.shared.exec.map((end - start).div_ceil(GRAIN), |i| {
-                let range = start + i * GRAIN..end.min(start + (i + 1) * GRAIN);
-                let encode = |e: usize| -> Result<Buffer> {
-                    let vectors = of(e);
-                    let mut out = Buffer::zeroed((vectors.len() / dim).div_ceil(LANES) * block, "rebuild")?;
-                    g.quantizer.encode(g.centroids.row(extents.list_of(e)), vectors, 0, out.bytes_mut());
-                    Ok(out)
-                };
-                range.map(encode).collect::<Result<Vec<_>>>()
-            });
-            for blocks in encoded {
-                for blocks in blocks? {
-                    codes.push(blocks.bytes())?;
-                    codes.align()?;
-                }
-            }
-            self.watch.check()?;
-            if let Some(vectors) = &mut vectors {
-                for e in start..end {
-                    push_f32s(vectors, of(e))?;
-                    vectors.align()?;
-                }
-            }
-            start = end;
-        }
-        Ok(())
-    }
-
-    /// Payload in the old order, with an index in the new one: contents are read front to back, once.
-    fn write_payload(&self, drafts: &Drafts, rows: &Range<u32>, map: &[u32], live: usize) -> Result<Option<(Blob, Blob)>> {
-        let s = &self.pinned;
-        let runs = s.runs[self.runs.clone()].iter().map(|(base, r)| (*base, r.len(), r.payload.as_ref()));
-        let deltas = s.deltas[..self.deltas].iter().map(|(base, d)| (*base, d.len(), d.payload.as_ref()));
-        let parts: Vec<_> = runs.chain(deltas).collect();
-        if parts.iter().all(|(_, _, payload)| payload.is_none()) {
-            return Ok(None);
-        }
-        let mut data = BlobWriter::new(drafts, Kind::Payload, FrameSize::K16);
-        let mut entries = try_zeroed::<Entry>(live, "rebuild")?;
-        let (mut at, mut bytes, mut checked) = (0u64, Zeroizing::new(Vec::new()), 0);
-        for (base, len, payload) in parts {
-            let Some(payload) = payload else { continue };
-            let mut reader = PayloadReader::new(payload);
-            for row in 0..len {
-                if row.is_multiple_of(256) || at - checked > STEP_PAYLOAD {
-                    self.watch.check()?;
-                    checked = at;
-                }
-                let place = map[(base + row - rows.start) as usize];
-                if place == DROPPED {
-                    continue;
-                }
-                let entry = reader.read(row, &mut bytes)?;
-                data.push(&bytes)?;
-                entries[place as usize] = Entry { at, ..entry };
-                at += bytes.len() as u64;
-            }
-        }
-        let mut index = BlobWriter::new(drafts, Kind::Payload, FrameSize::K4);
-        for piece in entries.chunks(4096) {
-            let mut bytes = Vec::with_capacity(piece.len() * ENTRY);
-            piece.iter().for_each(|e| e.write(&mut bytes));
-            index.push(&bytes)?;
-        }
-        Ok(Some((index.finish()?, data.finish()?)))
-    }
-}
-
-/// Writes little-endian float32 values.
-fn push_f32s(writer: &mut BlobWriter<'_>, values: &[f32]) -> Result<()> {
-    if cfg!(target_endian = "little") {
-        return writer.push(bytemuck::cast_slice(values));
-    }
-    values.iter().try_for_each(|v| writer.push(&v.to_le_bytes()))
 }
 
 impl Rebuilt {
@@ -422,10 +238,16 @@ impl Rebuilt {
     /// Whether `current` still begins its range with what was read.
     pub(super) fn still_fits(&self, current: &Snapshot) -> bool {
         let same_runs = self.runs.clone().all(|i| {
-            current.runs.get(i).is_some_and(|(base, run)| *base == self.pinned.runs[i].0 && Arc::ptr_eq(run, &self.pinned.runs[i].1))
+            current
+                .runs
+                .get(i)
+                .is_some_and(|(base, run)| *base == self.pinned.runs[i].0 && Arc::ptr_eq(run, &self.pinned.runs[i].1))
         });
         let same_deltas = (0..self.deltas).all(|i| {
-            current.deltas.get(i).is_some_and(|(base, d)| *base == self.pinned.deltas[i].0 && Arc::ptr_eq(d, &self.pinned.deltas[i].1))
+            current
+                .deltas
+                .get(i)
+                .is_some_and(|(base, d)| *base == self.pinned.deltas[i].0 && Arc::ptr_eq(d, &self.pinned.deltas[i].1))
         });
         same_runs && same_deltas
     }

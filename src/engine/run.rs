@@ -206,7 +206,13 @@ impl Run {
     }
 
     /// Copies all vectors of extent `e`, row-major, to the front of `out`; does not fill the cache.
-    pub(super) fn extent_vectors(&self, g: &Generation, e: usize, scratch: &mut Scratch, out: &mut [f32]) -> Result<()> {
+    pub(super) fn extent_vectors(
+        &self,
+        g: &Generation,
+        e: usize,
+        scratch: &mut Scratch,
+        out: &mut [f32],
+    ) -> Result<()> {
         let rows = self.extents.rows(e).len();
         let out = &mut out[..rows * self.dimension];
         if let Some(vectors) = &self.vectors {

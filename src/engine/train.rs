@@ -17,9 +17,8 @@ use super::curve::RecallCurve;
 use super::generation::Generation;
 use super::index::Index;
 use super::job::TrainingJob;
-use super::manifest::Config;
-use super::merge::{BUDGET, PAGE_ROWS};
 use super::options::{LogLevel, TrainOptions};
+use super::plan::TrainPlan;
 use super::rebuild::{Rebuild, Rebuilt};
 use super::snapshot::Snapshot;
 use super::workers::Lane;
@@ -30,36 +29,12 @@ use crate::ivf::Centroids;
 use crate::kmeans;
 use crate::quant::Quantizer;
 use crate::rng::{Rng, sample_indices};
-use crate::types::{MAX_LISTS, Metric};
+use crate::types::Metric;
 
-/// Vectors that training needs for every list.
-const MIN_ROWS_PER_LIST: u64 = 2;
-/// Rows a list keeps in the sample, however little memory there is.
-const LEAST_SAMPLE_PER_LIST: u64 = 16;
-/// Most held-out rows, and their most share of the items as a divisor.
-const HELD_OUT: usize = 1000;
-const HELD_OUT_SHARE: u64 = 20;
-/// Bytes of vectors read and processed at a time, whatever the batch size.
-const MAX_PAGE_BYTES: usize = 4 << 20;
 /// Rounds of catching up with writers before the last one is done under the writer's lock.
 const CATCH_UP_ROUNDS: usize = 8;
 /// Items that may be coded under the writer's lock.
 const CATCH_UP_ITEMS: u64 = 4096;
-
-/// A job's numbers, checked before it starts.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Plan {
-    n_lists: usize,
-    /// Rows to cluster.
-    sample: usize,
-    held_out: usize,
-    page_rows: usize,
-    /// Bytes of vectors held while encoding.
-    budget: u64,
-    max_iters: u32,
-    tolerance: f64,
-    seed: u64,
-}
 
 impl Index {
     /// Starts a job and returns at once. Refused at once: bad options, too few vectors, too little memory, a job that
@@ -100,46 +75,6 @@ impl Index {
     /// A watch for background work without a token of its own.
     pub(super) fn closing_watch(&self) -> Watch {
         Watch { cancel: Some(self.shared.closing.clone()), deadline: None }
-    }
-
-    /// The numbers of a job over `n` items.
-    fn plan(&self, o: &TrainOptions, config: &Config, n: u64) -> Result<Plan> {
-        if o.n_lists > MAX_LISTS {
-            return Err(Error::invalid("n_lists", o.n_lists, "1 to 1048576, or 0 for automatic"));
-        }
-        if !o.tolerance.is_finite() || o.tolerance < 0.0 {
-            return Err(Error::invalid("tolerance", o.tolerance, "0 or more, 0 for 1e-6"));
-        }
-        let n_lists = match o.n_lists {
-            0 => u64::from(kmeans::auto_lists(n)),
-            lists => u64::from(lists),
-        };
-        if n < MIN_ROWS_PER_LIST * n_lists {
-            return Err(Error::InsufficientVectors { needed: MIN_ROWS_PER_LIST * n_lists, got: n });
-        }
-        let held_out = (n / HELD_OUT_SHARE).min(HELD_OUT as u64).min(n - MIN_ROWS_PER_LIST * n_lists);
-        let most = if o.max_training_vectors == 0 { u64::MAX } else { o.max_training_vectors.max(MIN_ROWS_PER_LIST * n_lists) };
-        let wanted = (n - held_out).min(n_lists * kmeans::ROWS_PER_LIST as u64).min(most);
-        let dim = config.dimension as usize;
-        // No larger than what is soon read, so that a cancellation is noticed soon.
-        let most_rows = (MAX_PAGE_BYTES / (dim * 4).max(1)).max(1);
-        let page_rows = if o.batch_size == 0 { PAGE_ROWS } else { o.batch_size as usize }.min(most_rows);
-        let limit = match o.max_memory_mb {
-            0 => self.shared.job_memory,
-            mb => mb.saturating_mul(1 << 20).min(self.shared.job_memory),
-        };
-        let fixed = fixed_memory(n, dim, n_lists, held_out, page_rows as u64);
-        let (sample, budget) = fit(limit, fixed, dim, n_lists as usize, wanted)?;
-        Ok(Plan {
-            n_lists: n_lists as usize,
-            sample: sample as usize,
-            held_out: held_out as usize,
-            page_rows,
-            budget,
-            max_iters: if o.max_iters == 0 { 100 } else { o.max_iters },
-            tolerance: if o.tolerance == 0.0 { 1e-6 } else { o.tolerance },
-            seed: if o.seed == 0 { config.seed } else { o.seed },
-        })
     }
 
     fn run_job(&self, job: &TrainingJob) {
@@ -205,7 +140,7 @@ impl Index {
     }
 
     /// Merges what is unmerged, and pins the runs: the job reads nothing else. Plans for what they hold.
-    fn pin(&self, job: &TrainingJob, watch: &Watch) -> Result<(Arc<Snapshot>, Plan)> {
+    fn pin(&self, job: &TrainingJob, watch: &Watch) -> Result<(Arc<Snapshot>, TrainPlan)> {
         let _merging = self.lock_merging(watch)?;
         let mut round = 0;
         loop {
@@ -227,12 +162,19 @@ impl Index {
     }
 
     /// Samples, clusters, fits the quantizer.
-    fn learn(&self, job: &TrainingJob, watch: &Watch, s: &Arc<Snapshot>, plan: &Plan) -> Result<(Generation, Calibrator)> {
+    fn learn(
+        &self,
+        job: &TrainingJob,
+        watch: &Watch,
+        s: &Arc<Snapshot>,
+        plan: &TrainPlan,
+    ) -> Result<(Generation, Calibrator)> {
         let dim = s.config.dimension as usize;
         let similarity = s.config.metric.similarity();
         job.progress.enter(Phase::Sampling, u64::from(s.runs_end()));
         let (sample, held_out) = self.draw(job, watch, s, plan)?;
-        let params = kmeans::Params { k: plan.n_lists, max_iters: plan.max_iters, tolerance: plan.tolerance, seed: plan.seed };
+        let params =
+            kmeans::Params { k: plan.n_lists, max_iters: plan.max_iters, tolerance: plan.tolerance, seed: plan.seed };
         let found = kmeans::cluster(&sample, dim, &params, &self.shared.exec, watch, &job.progress)?;
         let (mut rows, mut assignment) = shuffle(&found.centroids, found.assignment, dim, plan.seed);
         if s.config.metric == Metric::Cosine {
@@ -259,7 +201,13 @@ impl Index {
 
     /// The sample's vectors, and the held-out rows with theirs.
     #[allow(clippy::type_complexity, reason = "two columns of one sample")]
-    fn draw(&self, job: &TrainingJob, watch: &Watch, s: &Arc<Snapshot>, plan: &Plan) -> Result<(Zeroizing<Vec<f32>>, Vec<(u32, Vec<f32>)>)> {
+    fn draw(
+        &self,
+        job: &TrainingJob,
+        watch: &Watch,
+        s: &Arc<Snapshot>,
+        plan: &TrainPlan,
+    ) -> Result<(Zeroizing<Vec<f32>>, Vec<(u32, Vec<f32>)>)> {
         let dim = s.config.dimension as usize;
         let live = s.live_in_runs() as usize;
         let total = (plan.sample + plan.held_out).min(live);
@@ -311,7 +259,7 @@ impl Index {
         runs: std::ops::Range<usize>,
         deltas: usize,
         to: &Generation,
-        plan: &Plan,
+        plan: &TrainPlan,
         observe: super::rebuild::Observer<'_>,
     ) -> Result<Rebuilt> {
         let (page_rows, budget, progress) = (plan.page_rows, plan.budget, &job.progress);
@@ -350,56 +298,9 @@ fn shuffle(centroids: &[f32], mut assignment: Vec<u32>, dim: usize, seed: u64) -
     (rows, assignment)
 }
 
-/// Bytes a job needs beside the sample and the vectors held while encoding: row and list tables, pages, ids in their new
-/// order, what calibration keeps.
-fn fixed_memory(n: u64, dim: usize, n_lists: u64, held_out: u64, page_rows: u64) -> u64 {
-    let dim = dim as u64;
-    let tables = n * (4 + 4 + 4 + 16);
-    let pages = page_rows * dim * 4 * 2;
-    let centroids = n_lists * dim * 4 * 4;
-    let calibration = held_out * (dim * 4 + 12 * 1024);
-    tables + pages + centroids + calibration + (32 << 20)
-}
-
-/// The sample and the encoding budget that a memory limit leaves room for.
-fn fit(limit: u64, fixed: u64, dim: usize, n_lists: usize, wanted: u64) -> Result<(u64, u64)> {
-    let row = dim as u64 * 4;
-    let needs = |sample: u64| fixed + sample * row + kmeans::memory_estimate(sample as usize, dim, n_lists);
-    let least = wanted.min(n_lists as u64 * LEAST_SAMPLE_PER_LIST).max(wanted.min(MIN_ROWS_PER_LIST * n_lists as u64));
-    if needs(least) > limit {
-        return Err(Error::NoMemory { what: "training", needed: needs(least), got: limit });
-    }
-    let (mut low, mut high) = (least, wanted);
-    while low < high {
-        let middle = low + (high - low).div_ceil(2);
-        if needs(middle) <= limit {
-            low = middle;
-        } else {
-            high = middle - 1;
-        }
-    }
-    // Encoding comes after clustering, which has given its memory back.
-    Ok((low, (limit - fixed).min(BUDGET)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_memory_limit_shrinks_the_sample_and_is_kept() {
-        let fixed = fixed_memory(1_000_000, 100, 4000, 512, 2048);
-        let all = fit(u64::MAX, fixed, 100, 4000, 1_000_000).unwrap();
-        assert_eq!(all, (1_000_000, BUDGET));
-        let limit = fixed + (200 << 20);
-        let (sample, budget) = fit(limit, fixed, 100, 4000, 1_000_000).unwrap();
-        assert!((64_000..1_000_000).contains(&sample), "{sample}");
-        assert!(fixed + sample * 400 + kmeans::memory_estimate(sample as usize, 100, 4000) <= limit);
-        assert!(budget <= 200 << 20);
-        let e = fit(64 << 20, fixed, 100, 4000, 1_000_000).unwrap_err();
-        let (needed, got) = e.needed_got().unwrap();
-        assert!(needed > got && got == 64 << 20);
-    }
 
     #[test]
     fn training_is_due_by_items_a_list_or_by_growth() {

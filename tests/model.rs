@@ -325,7 +325,7 @@ proptest! {
     }
 }
 
-/// 400 histories; `CYBORG_MODEL_CASES` for more.
+/// 400 histories, more for `make soak`.
 fn cases() -> u32 {
-    std::env::var("CYBORG_MODEL_CASES").ok().and_then(|s| s.parse().ok()).unwrap_or(400)
+    (400.0 * soak()) as u32
 }

@@ -3,7 +3,7 @@
 //! Writers own ranges of ids, so the model of each is exact; some ids are shared, and there every read must be one
 //! whole version that someone wrote. Beside them one thread trains and cancels, one compacts and verifies, one lists and
 //! searches, and on a file another db reads as another process would. Now and then all pause and the whole index is
-//! compared with the model. `CYBORG_STRESS_SECONDS` sets the time, 60 unless set.
+//! compared with the model. That takes a minute; `make soak` takes longer.
 
 mod common;
 
@@ -531,7 +531,7 @@ fn deleted_items_are_dropped_without_a_compaction() {
 
 #[test]
 fn many_threads_leave_what_the_model_says() {
-    let seconds = std::env::var("CYBORG_STRESS_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(60.0);
+    let seconds = 60.0 * soak();
     let tiny = 48 << 10;
     let all = [
         (false, CacheMode::Plain, QuantizerKind::Sq8, Metric::Euclidean, tiny),

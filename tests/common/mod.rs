@@ -12,6 +12,11 @@ use cyborg::types::Metric;
 
 pub const KEY: [u8; 32] = [7; 32];
 
+/// How much longer than usual long tests take: `CYBORG_SOAK`, 1 unless set (`make soak`).
+pub fn soak() -> f64 {
+    std::env::var("CYBORG_SOAK").ok().and_then(|s| s.parse().ok()).unwrap_or(1.0)
+}
+
 /// Where a db lies; a folder is removed in the end.
 pub struct Place {
     pub url: String,

@@ -30,7 +30,7 @@ impl Index {
         Ok(self.rows_of(ids)?.1.iter().map(Option::is_some).collect())
     }
 
-    /// Items by id, with the columns asked for (bits of [`include`]).
+    /// Items by id, with the columns asked for (bits of [`mod@include`]).
     pub fn get(&self, ids: Ids<'_>, include: u32) -> Result<Items> {
         if include & !include::ALL != 0 {
             return Err(Error::invalid("include", include, "a sum of the include bits"));

@@ -127,7 +127,7 @@ pub struct QueryOptions {
     pub n_probes: u32,
     /// Candidates reranked against stored vectors, as a multiple of `top_k`; 0 = the quantizer's default.
     pub rerank_mult: u32,
-    /// Columns beside ids, see [`include`].
+    /// Columns beside ids, see [`mod@include`].
     pub include: u32,
     /// Only items at most this far; 0 or infinite = no bound. `has_radius` must be set.
     pub radius: f32,

@@ -1,7 +1,7 @@
 //! The `file:` store: one SQLite file, one writing process, many reading ones.
 //!
 //! Write-ahead log with `synchronous=FULL`: a commit is on the disk when it returns. Objects lie in rows of at most
-//! [`CHUNK`] bytes, so that a range is read without its object. The writer holds a lock on `PATH-lock` for life; a second
+//! `CHUNK` bytes, so that a range is read without its object. The writer holds a lock on `PATH-lock` for life; a second
 //! one, also of this process, is [`Error::Busy`]. After a failed sync nothing that the system says about the file can be
 //! believed, so the store turns read-only. How a read-only store reads beside a writer without making a file: `reader.rs`.
 

@@ -23,7 +23,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(path) => read_fvecs(path)?,
         None => (mixture(100_000, 100, 500), 100),
     };
-    if args.iter().any(|a| a == "--cosine") {
+    let cosine = args.iter().any(|a| a == "--cosine");
+    if cosine {
         for row in rows.chunks_exact_mut(dim) {
             let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
             row.iter_mut().for_each(|x| *x /= norm);
@@ -43,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let exec = Exec::new(threads);
     let mut centroids = Vec::new();
     for seed in 0..runs {
-        let params = Params { k, max_iters: 100, tolerance: 1e-6, seed };
+        let params = Params { k, max_iters: 100, tolerance: 1e-6, seed, spherical: cosine };
         let (start, cpu) = (Instant::now(), cpu_seconds());
         let found = cluster(&rows, dim, &params, &exec, &Watch::NONE, &Progress::default())?;
         let wall = start.elapsed().as_secs_f64();

@@ -8,6 +8,7 @@ use std::ops::Range;
 use zeroize::Zeroizing;
 
 use super::blob::{Blob, BlobWriter, frame_for};
+use super::calibrate::Calibrator;
 use super::drafts::Drafts;
 use super::extents::{Extents, rows_per_extent};
 use super::ids::IdColumn;
@@ -34,6 +35,7 @@ impl Rebuild<'_> {
         lens: Vec<u32>,
         map: &[u32],
         order: &[u32],
+        mut calibrator: Option<&mut Calibrator>,
     ) -> Result<Run> {
         let s = &self.pinned;
         let quantizer = &self.to.quantizer;
@@ -53,7 +55,14 @@ impl Rebuild<'_> {
         while done < extents.len() {
             let group = self.next_group(&extents, done, dim);
             let staged = self.gather(rows, map, extents.rows(group.start).start..extents.rows(group.end - 1).end)?;
-            self.write_group(&extents, group.clone(), &staged, &mut codes, vectors.as_mut())?;
+            self.write_group(
+                &extents,
+                group.clone(),
+                &staged,
+                &mut codes,
+                vectors.as_mut(),
+                calibrator.as_deref_mut(),
+            )?;
             done = group.end;
         }
         let codes = codes.finish()?;
@@ -117,6 +126,7 @@ impl Rebuild<'_> {
         staged: &Buffer,
         codes: &mut BlobWriter<'_>,
         mut vectors: Option<&mut BlobWriter<'_>>,
+        mut calibrator: Option<&mut Calibrator>,
     ) -> Result<()> {
         let (g, dim) = (self.to, self.to.quantizer.dim());
         let block = g.quantizer.block_bytes();
@@ -134,6 +144,11 @@ impl Rebuild<'_> {
             let mut end = start + 1;
             while end < group.end && extents.rows(end).end - extents.rows(start).start <= step {
                 end += 1;
+            }
+            if let Some(calibrator) = &mut calibrator {
+                let at = (extents.rows(start).start - first) as usize * dim;
+                calibrator.observe(extents, start..end, &staged.f32s()[at..], &self.index.shared.exec);
+                self.watch.check()?;
             }
             let encoded = self.index.shared.exec.map((end - start).div_ceil(GRAIN), |i| {
                 let range = start + i * GRAIN..end.min(start + (i + 1) * GRAIN);

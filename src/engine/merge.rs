@@ -109,7 +109,7 @@ impl Index {
             watch,
             progress: &Progress::default(),
         };
-        let rebuilt = rebuild.run(&mut |_, _| Ok(()))?;
+        let rebuilt = rebuild.run(None)?;
         self.publish(&[rebuilt], None)
     }
 

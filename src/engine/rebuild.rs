@@ -8,6 +8,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::calibrate::Calibrator;
 use super::drafts::Drafts;
 use super::extents::rows_per_extent;
 use super::generation::Generation;
@@ -53,8 +54,6 @@ pub(super) struct Rebuilt {
     pub(super) first: u32,
     /// Row in the new run of each row of the range, or [`DROPPED`].
     pub(super) map: Vec<u32>,
-    /// List of each row of the range, or [`DROPPED`].
-    pub(super) lists: Vec<u32>,
     /// The objects of the run, until a manifest names them.
     pub(super) drafts: Drafts,
 }
@@ -155,10 +154,10 @@ impl Rebuild<'_> {
         Ok(())
     }
 
-    /// Does it. `observe` sees every page that is assigned to lists, once: all of them under a new generation.
-    pub(super) fn run(self, observe: Observer<'_>) -> Result<Rebuilt> {
+    /// Does it. `calibrator` sees every row once.
+    pub(super) fn run(self, calibrator: Option<&mut Calibrator>) -> Result<Rebuilt> {
         let rows = self.rows();
-        let lists = self.assign(&rows, observe)?;
+        let lists = self.assign(&rows)?;
         let n_lists = self.to.lists();
         let mut lens = try_zeroed::<u32>(n_lists, "rebuild")?;
         lists.iter().filter(|&&l| l != DROPPED).for_each(|&l| lens[l as usize] += 1);
@@ -184,14 +183,14 @@ impl Rebuild<'_> {
         let drafts = Drafts::new(&self.index.vault);
         let run = match live {
             0 => None,
-            _ => Some(Arc::new(self.write(&drafts, &rows, lens, &map, &order)?)),
+            _ => Some(Arc::new(self.write(&drafts, &rows, lens, &map, &order, calibrator)?)),
         };
         let (pinned, runs, deltas) = (self.pinned, self.runs, self.deltas);
-        Ok(Rebuilt { pinned, runs, deltas, run, first: rows.start, map, lists, drafts })
+        Ok(Rebuilt { pinned, runs, deltas, run, first: rows.start, map, drafts })
     }
 
     /// The list of every row of the range.
-    fn assign(&self, rows: &Range<u32>, observe: Observer<'_>) -> Result<Vec<u32>> {
+    fn assign(&self, rows: &Range<u32>) -> Result<Vec<u32>> {
         let s = &self.pinned;
         let dim = self.to.quantizer.dim();
         let mut lists = try_zeroed::<u32>(rows.len(), "rebuild")?;
@@ -213,7 +212,6 @@ impl Rebuild<'_> {
                 self.watch.check()?;
                 self.to.centroids.assign(vectors, &self.index.shared.exec, lists)?;
             }
-            observe(first, vectors)?;
             self.progress.advance(n as u64);
             Ok(())
         })?;

@@ -108,9 +108,8 @@ impl Index {
 
         job.progress.enter(Phase::Encoding, u64::from(pinned.runs_end()));
         let whole = 0..pinned.runs.len();
-        let first = self.recode(job, watch, Arc::clone(&pinned), whole, 0, &generation, &plan, &mut |row, page| {
-            calibrator.observe(row, page, &self.shared.exec)
-        })?;
+        let first =
+            self.recode(job, watch, Arc::clone(&pinned), whole, 0, &generation, &plan, Some(&mut calibrator))?;
         job.progress.enter(Phase::Calibrating, 0);
         generation.curve = calibrator.curve(&generation.centroids, &first);
         drop(pinned);
@@ -130,7 +129,7 @@ impl Index {
             parts.truncate(1);
             let runs = parts[0].runs.end..now.runs.len();
             let deltas = now.deltas.len();
-            let part = self.recode(job, watch, now, runs, deltas, &generation, &plan, &mut |_, _| Ok(()))?;
+            let part = self.recode(job, watch, now, runs, deltas, &generation, &plan, None)?;
             parts.push(part);
         }
         let bytes = generation.write();
@@ -173,30 +172,25 @@ impl Index {
         let similarity = s.config.metric.similarity();
         job.progress.enter(Phase::Sampling, u64::from(s.runs_end()));
         let (sample, held_out) = self.draw(job, watch, s, plan)?;
-        let params =
-            kmeans::Params { k: plan.n_lists, max_iters: plan.max_iters, tolerance: plan.tolerance, seed: plan.seed };
+        let params = kmeans::Params {
+            k: plan.n_lists,
+            max_iters: plan.max_iters,
+            tolerance: plan.tolerance,
+            seed: plan.seed,
+            // Unit vectors are nearest by angle, so their lists are chosen by angle too: a sixth fewer vectors are
+            // scanned for the same recall (benches/compare).
+            spherical: s.config.metric == Metric::Cosine,
+        };
         let found = kmeans::cluster(&sample, dim, &params, &self.shared.exec, watch, &job.progress)?;
-        let (mut rows, mut assignment) = shuffle(&found.centroids, found.assignment, dim, plan.seed);
-        if s.config.metric == Metric::Cosine {
-            // Unit vectors are nearest by angle, so lists are too: a mean of scattered rows is short and would lose rows
-            // to its neighbours. A sixth fewer vectors are scanned for the same recall (benches/compare).
-            for centroid in rows.chunks_exact_mut(dim) {
-                let norm = centroid.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
-                if norm > 0.0 {
-                    centroid.iter_mut().for_each(|x| *x = (f64::from(*x) / norm) as f32);
-                }
-            }
-        }
+        let (rows, assignment) = shuffle(&found.centroids, found.assignment, dim, plan.seed);
         job.progress.enter(Phase::Quantizer, 0);
         let centroids = Centroids::new(dim, rows)?;
-        if s.config.metric == Metric::Cosine {
-            centroids.assign(&sample, &self.shared.exec, &mut assignment)?;
-        }
         let quantizer = Quantizer::train(self.quantizer(), similarity, dim, &sample, &assignment, &centroids)?;
         watch.check()?;
         let number = s.generation.as_ref().map_or(0, |g| g.number) + 1;
+        let calibrator = Calibrator::new(similarity, &centroids, held_out);
         let generation = Generation { number, items: s.live(), centroids, quantizer, curve: RecallCurve::default() };
-        Ok((generation, Calibrator::new(similarity, dim, held_out, &s.tombstones)))
+        Ok((generation, calibrator))
     }
 
     /// The sample's vectors, and the held-out rows with theirs.
@@ -260,10 +254,10 @@ impl Index {
         deltas: usize,
         to: &Generation,
         plan: &TrainPlan,
-        observe: super::rebuild::Observer<'_>,
+        calibrator: Option<&mut Calibrator>,
     ) -> Result<Rebuilt> {
         let (page_rows, budget, progress) = (plan.page_rows, plan.budget, &job.progress);
-        Rebuild { index: self, pinned, runs, deltas, to, page_rows, budget, watch, progress }.run(observe)
+        Rebuild { index: self, pinned, runs, deltas, to, page_rows, budget, watch, progress }.run(calibrator)
     }
 }
 

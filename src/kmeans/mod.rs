@@ -47,6 +47,9 @@ pub struct Params {
     pub tolerance: f64,
     /// The same seed gives the same lists.
     pub seed: u64,
+    /// Scale centroids to unit length before the full pass and at the end: for rows of unit length whose lists are
+    /// chosen by angle. The mean of scattered rows is short, and would lose rows to its neighbours.
+    pub spherical: bool,
 }
 
 /// What was found.
@@ -153,12 +156,18 @@ fn cluster_with(
             break;
         }
     }
+    if params.spherical {
+        to_unit_length(&mut centres, dim);
+    }
     let full = ByteCentroids::new(&centres, dim)?.panels()?;
     let answers = assign_all(&job, lists.order(), &full)?;
     lists.regroup(watch, params.k, |p| answers[p].position)?;
     drop((full, answers, centres));
     passes += 1;
-    let finished = finish::finish(&job, rows, &mut lists)?;
+    let mut finished = finish::finish(&job, rows, &mut lists)?;
+    if params.spherical {
+        to_unit_length(&mut finished.means, dim);
+    }
     let objective = finished.inertia / n as f64;
     progress.advance(n as u64);
     progress.pass(passes, objective);
@@ -168,6 +177,16 @@ fn cluster_with(
         lists.of(j).iter().for_each(|&row| assignment[row as usize] = j as u32);
     }
     Ok(Clustering { centroids: finished.means, assignment, objective, passes, converged })
+}
+
+/// Scales every centroid but a zero one to length 1.
+fn to_unit_length(centroids: &mut [f32], dim: usize) {
+    for centroid in centroids.chunks_exact_mut(dim) {
+        let norm = centroid.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+        if norm > 0.0 {
+            centroid.iter_mut().for_each(|x| *x = (f64::from(*x) / norm) as f32);
+        }
+    }
 }
 
 /// One pass over neighbour lists. Gives the mean squared distance to the centroids before their means moved.

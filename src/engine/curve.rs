@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 pub(super) const CURVE_K: [usize; 2] = [10, 100];
 
 /// Standard errors added to the target: the curve is measured on a sample.
-const GUARD: f64 = 1.5;
+const GUARD: f64 = 2.0;
 /// Standard deviation of the recall of single queries where the mean is near 0.95.
 const SPREAD: f64 = 0.12;
 

@@ -13,7 +13,7 @@ const MIN_ROWS_PER_LIST: u64 = 2;
 /// Rows a list keeps in the sample, however little memory there is.
 const LEAST_SAMPLE_PER_LIST: u64 = 16;
 /// Most held-out rows, and their most share of the items as a divisor.
-const HELD_OUT: usize = 1000;
+const HELD_OUT: usize = 2000;
 const HELD_OUT_SHARE: u64 = 20;
 /// Bytes of vectors read and processed at a time, whatever the batch size.
 const MAX_PAGE_BYTES: usize = 4 << 20;

@@ -180,11 +180,12 @@ impl Rebuild<'_> {
                 *place += 1;
             }
         }
-        let drafts = Drafts::new(&self.index.vault);
+        let drafts = Drafts::new(&self.index.vault, self.index.shared.exec.threads());
         let run = match live {
             0 => None,
             _ => Some(Arc::new(self.write(&drafts, &rows, lens, &map, &order, calibrator)?)),
         };
+        drafts.settle()?;
         let (pinned, runs, deltas) = (self.pinned, self.runs, self.deltas);
         Ok(Rebuilt { pinned, runs, deltas, run, first: rows.start, map, drafts })
     }

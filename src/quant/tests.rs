@@ -36,7 +36,7 @@ struct Trained {
 
 fn trained(kind: QuantizerKind, similarity: Similarity, dim: usize, offset: f32) -> Trained {
     let rows = rows(600, dim, offset, 1);
-    let params = Params { k: 9, max_iters: 8, tolerance: 0.0, seed: 1 };
+    let params = Params { k: 9, max_iters: 8, tolerance: 0.0, seed: 1, spherical: false };
     let found = cluster(&rows, dim, &params, &Exec::new(1), &Watch::NONE, &Progress::default()).unwrap();
     let centroids = Centroids::new(dim, found.centroids).unwrap();
     let quantizer = Quantizer::train(kind, similarity, dim, &rows, &found.assignment, &centroids).unwrap();

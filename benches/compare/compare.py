@@ -169,15 +169,15 @@ def measure(a, api, data, folder):
     r["disk_bytes_per_s"] = disk_limit(folder, base.nbytes, len(base) // BATCH)
 
     say("training against faiss k-means, interleaved")
-    ours, theirs, kmeans = [], [], {}
+    ours, theirs, clustering, kmeans = [], [], [], {}
     for turn in range(max(2, a.trainings)):
         spherical = turn % 2 == 1
         k = faiss.Kmeans(data.dim, LISTS, niter=10, seed=1234, spherical=spherical)
         theirs.append(timed(lambda: k.train(base)))
-        ours.append(timed(lambda: sq.train(n_lists=LISTS)))
+        ours.append(timed(lambda: clustering.append(sq.train(n_lists=LISTS))))
         kmeans[spherical] = k.centroids
     r["training"] = dict(ours_s=median(s for s, _ in ours), faiss_s=median(s for s, _ in theirs),
-                         ours_cpu_s=median(c for _, c in ours), faiss_cpu_s=median(c for _, c in theirs))
+                         ours_clustering_s=median(clustering), ours_cpu_s=median(c for _, c in ours), faiss_cpu_s=median(c for _, c in theirs))
     r["balance"] = sq.stats().balance_permille / 1000
 
     say("durable upserts, trained")
@@ -229,12 +229,15 @@ def goals(r):
     """(what, goal, measured, met) of each row of the issue."""
     best = min(("faiss_l2", "faiss_ip"), key=lambda n: r["points"][n]["scanned_at_target"])
     quick = max(("faiss_l2", "faiss_ip"), key=lambda n: r["single"][n]["qps"])
+    clustering = r["training"]["faiss_s"] / r["training"]["ours_clustering_s"]
     speed = r["training"]["faiss_s"] / r["training"]["ours_s"]
     flat_qps = r["single"]["flat"]["qps"] / r["single"][quick]["qps"]
     rows = [
         ("durable upsert, untrained, vectors/s", ">= 50,000", r["upsert_untrained"]["per_s"], lambda x: x >= 50_000),
         ("durable upsert, trained, vectors/s", ">= 30,000", r["upsert_trained"]["per_s"], lambda x: x >= 30_000),
-        ("whole training against faiss k-means of 10 iterations, times faster", ">= 5", speed, lambda x: x >= 5),
+        ("k-means against faiss k-means of 10 iterations, times faster", ">= 5", clustering, lambda x: x >= 5),
+        ("the whole training job (reads, clusters, encodes, measures recall, makes durable) against the same", ">= 5",
+         speed, lambda x: x >= 5),
     ]
     for name in ("sq", "flat"):
         x = r["points"][name]["scanned_at_target"] / r["points"][best]["scanned_at_target"]
@@ -275,7 +278,7 @@ def report(doc):
                      f"{one['busy']:.2f} | {r['batch'][name]['qps']:,.0f} |")
     t, disk = r["training"], r["disk_bytes_per_s"]
     raw = doc["data"]["dim"] * 4
-    lines += ["", f"Training: {t['ours_s']:.2f} s ({t['ours_cpu_s']:.2f} CPU s) all phases, faiss {t['faiss_s']:.2f} s "
+    lines += ["", f"Training: {t['ours_s']:.2f} s ({t['ours_cpu_s']:.2f} CPU s) all phases, {t['ours_clustering_s']:.2f} s of it k-means; faiss {t['faiss_s']:.2f} s "
               f"({t['faiss_cpu_s']:.2f}). List balance {r['balance']:.2f} (1 = all alike).",
               f"Raw vectors upserted a second over plain append + fdatasync: untrained "
               f"{r['upsert_untrained']['per_s'] * raw / disk:.2f}, trained {r['upsert_trained']['per_s'] * raw / disk:.2f} "

@@ -18,6 +18,8 @@ use crate::types::Similarity;
 /// Share of the lists that a query is compared with, as a divisor, and the fewest.
 const NEAR_SHARE: usize = 4;
 const NEAR_LEAST: usize = 128;
+/// Queries that one work item prepares or evaluates.
+const GRAIN: usize = 64;
 
 /// Held-out rows as queries, with the best rows seen so far.
 pub(super) struct Calibrator {
@@ -32,23 +34,26 @@ struct Query {
     /// A bit for each list: whether the query is compared with it.
     near: Vec<u64>,
     top: TopK,
-    scores: Vec<f32>,
 }
 
 impl Calibrator {
     /// Uses `held_out` rows with their vectors as queries.
-    pub(super) fn new(similarity: Similarity, centroids: &Centroids, held_out: Vec<(u32, Vec<f32>)>) -> Self {
+    pub(super) fn new(s: Similarity, centroids: &Centroids, held_out: &[(u32, Vec<f32>)], exec: &Exec) -> Self {
         // One more than is counted: each query finds itself.
         let k = CURVE_K[CURVE_K.len() - 1] + 1;
         let count = (centroids.len() / NEAR_SHARE).max(NEAR_LEAST);
-        let (mut scratch, mut order) = (ProbeScratch::new(), Vec::new());
-        let query = |(row, vector): (u32, Vec<f32>)| {
-            centroids.probe(&vector, count, &mut scratch, &mut order);
-            let mut near = vec![0u64; centroids.len().div_ceil(64)];
-            order.iter().for_each(|&list| near[list as usize / 64] |= 1 << (list % 64));
-            Query { row, vector: Zeroizing::new(vector), near, top: TopK::new(k), scores: Vec::new() }
-        };
-        Self { similarity, queries: held_out.into_iter().map(query).collect() }
+        let parts: Vec<&[(u32, Vec<f32>)]> = held_out.chunks(GRAIN).collect();
+        let queries = exec.map(parts.len(), |i| {
+            let (mut scratch, mut order) = (ProbeScratch::new(), Vec::new());
+            let query = |(row, vector): &(u32, Vec<f32>)| {
+                centroids.probe(vector, count, &mut scratch, &mut order);
+                let mut near = vec![0u64; centroids.len().div_ceil(64)];
+                order.iter().for_each(|&list| near[list as usize / 64] |= 1 << (list % 64));
+                Query { row: *row, vector: Zeroizing::new(vector.clone()), near, top: TopK::new(k) }
+            };
+            parts[i].iter().map(query).collect::<Vec<_>>()
+        });
+        Self { similarity: s, queries: queries.into_iter().flatten().collect() }
     }
 
     /// Compares every query with its near ones of the extents `range`, whose vectors are `staged` from the first on.
@@ -57,38 +62,40 @@ impl Calibrator {
         let first = extents.rows(range.start).start;
         let part = self.queries.len().div_ceil(exec.threads()).max(1);
         exec.for_each_chunk(&mut self.queries, part, |_, queries| {
+            let mut scores = Vec::new();
             // Extent by extent, so that each is compared with all its queries while it is in the cache.
             for e in range.clone() {
                 let (rows, list) = (extents.rows(e), extents.list_of(e));
+                scores.resize(rows.len(), 0.0);
                 for q in queries.iter_mut().filter(|q| q.near[list / 64] >> (list % 64) & 1 == 1) {
                     let dim = q.vector.len();
                     let vectors = &staged[(rows.start - first) as usize * dim..(rows.end - first) as usize * dim];
-                    q.scores.resize(rows.len().max(q.scores.len()), 0.0);
-                    kernels::best().rows(similarity, &q.vector, vectors, &mut q.scores[..rows.len()]);
-                    q.top.offer(&q.scores[..rows.len()], rows.start);
+                    kernels::best().rows(similarity, &q.vector, vectors, &mut scores);
+                    q.top.offer(&scores, rows.start);
                 }
             }
         });
     }
 
     /// The curve, once `rebuilt` was encoded.
-    pub(super) fn curve(&mut self, centroids: &Centroids, rebuilt: &Rebuilt) -> RecallCurve {
-        let mut scratch = ProbeScratch::new();
-        let (mut order, mut found) = (Vec::new(), Vec::new());
-        let mut rank = vec![0u32; centroids.len()];
-        let mut ranks = CURVE_K.map(|_| Vec::with_capacity(self.queries.len()));
+    pub(super) fn curve(mut self, centroids: &Centroids, rebuilt: &Rebuilt, exec: &Exec) -> RecallCurve {
         let Some(run) = &rebuilt.run else { return RecallCurve::default() };
-        for q in &mut self.queries {
-            centroids.probe(&q.vector, centroids.len(), &mut scratch, &mut order);
-            order.iter().enumerate().for_each(|(i, &list)| rank[list as usize] = i as u32);
-            q.top.finish(&mut found);
-            let itself = rebuilt.map[(q.row - rebuilt.first) as usize];
-            let others = found.iter().map(|&(_, row)| row).filter(|&row| row != itself);
-            let near: Vec<u32> = others.map(|row| rank[run.extents.list_of(run.extents.of_row(row))]).collect();
-            for (ranks, k) in ranks.iter_mut().zip(CURVE_K) {
-                ranks.push(near.iter().take(k).copied().collect());
+        let mut near: Vec<Vec<u32>> = vec![Vec::new(); self.queries.len()];
+        let mut work: Vec<(&mut Query, &mut Vec<u32>)> = self.queries.iter_mut().zip(&mut near).collect();
+        exec.for_each_chunk(&mut work, GRAIN, |_, work| {
+            let mut scratch = ProbeScratch::new();
+            let (mut order, mut found) = (Vec::new(), Vec::new());
+            let mut rank = vec![0u32; centroids.len()];
+            for (q, near) in work {
+                centroids.probe(&q.vector, centroids.len(), &mut scratch, &mut order);
+                order.iter().enumerate().for_each(|(i, &list)| rank[list as usize] = i as u32);
+                q.top.finish(&mut found);
+                let itself = rebuilt.map[(q.row - rebuilt.first) as usize];
+                let others = found.iter().map(|&(_, row)| row).filter(|&row| row != itself);
+                near.extend(others.map(|row| rank[run.extents.list_of(run.extents.of_row(row))]));
             }
-        }
+        });
+        let ranks = CURVE_K.map(|k| near.iter().map(|near| near[..near.len().min(k)].to_vec()).collect::<Vec<_>>());
         RecallCurve::measure([&ranks[0], &ranks[1]], centroids.len())
     }
 }

@@ -111,7 +111,7 @@ impl Index {
         let first =
             self.recode(job, watch, Arc::clone(&pinned), whole, 0, &generation, &plan, Some(&mut calibrator))?;
         job.progress.enter(Phase::Calibrating, 0);
-        generation.curve = calibrator.curve(&generation.centroids, &first);
+        generation.curve = calibrator.curve(&generation.centroids, &first, &self.shared.exec);
         drop(pinned);
 
         job.progress.enter(Phase::Publishing, 0);
@@ -188,7 +188,7 @@ impl Index {
         let quantizer = Quantizer::train(self.quantizer(), similarity, dim, &sample, &assignment, &centroids)?;
         watch.check()?;
         let number = s.generation.as_ref().map_or(0, |g| g.number) + 1;
-        let calibrator = Calibrator::new(similarity, &centroids, held_out);
+        let calibrator = Calibrator::new(similarity, &centroids, &held_out, &self.shared.exec);
         let generation = Generation { number, items: s.live(), centroids, quantizer, curve: RecallCurve::default() };
         Ok((generation, calibrator))
     }

@@ -460,7 +460,10 @@ typedef struct cyborg_db_options {
      * Threads for parallel work and for background jobs; 0 = one per core, 1 = parallel parts run on the caller's.
      */
     uint32_t threads;
-    /** Bytes of caches, scratch and decoded data the db may hold; 0 = no limit. */
+    /**
+     * Half of it bounds the cache, half each training job and the vectors a merge holds, in bytes; ids, unmerged batches
+     * and the scratch of queries are not counted. 0 = no limit.
+     */
     uint64_t memory_limit;
     /** Bytes the cache of lists and vectors may hold; 0 = no limit of its own. */
     uint64_t cache_bytes;
@@ -486,13 +489,13 @@ typedef struct cyborg_db_options {
 #define CYBORG_LOG_ERROR 1
 /** Worth a look. */
 #define CYBORG_LOG_WARN 2
-/** Training, merge and compaction begin and end. */
+/** Training begins and ends; an opening removed what a crash had left. */
 #define CYBORG_LOG_INFO 3
 
 /**
  * Opens a store, or makes it when it does not exist. url is "memory:" (gone when the db is), "file:PATH", or a plain
  * path, which means a file. Beside the file PATH there may be PATH-wal, PATH-shm and PATH-lock.
- * Statuses: NULL_ARGUMENT, INVALID_ARGUMENT, UNSUPPORTED, NOT_FOUND (read_only), NO_MEMORY, store.
+ * Statuses: NULL_ARGUMENT, INVALID_ARGUMENT, UNSUPPORTED, NOT_FOUND (read_only), NO_MEMORY, VERSION, store.
  * Since: 0.1
  */
 CYBORG_API cyborg_status cyborg_db_open(const char *url, const cyborg_db_options *options, cyborg_db **out_db,
@@ -1100,7 +1103,10 @@ typedef struct cyborg_train_options {
     uint32_t max_iters;
     /** Stop when a pass lowers the mean squared distance by less than this fraction; 0 = 1e-6. */
     double tolerance;
-    /** Most memory the job may take beyond the index itself, in MiB; 0 = no limit. */
+    /**
+     * Most memory the job may take beyond the index itself, in MiB; 0 = half of the db's memory_limit (none without one),
+     * which also bounds a larger value.
+     */
     uint64_t max_memory_mb;
     /** Most vectors to cluster; 0 = as many as help. */
     uint64_t max_training_vectors;
@@ -1159,7 +1165,7 @@ CYBORG_API cyborg_status cyborg_training_wait(cyborg_training *job, uint64_t tim
 /**
  * Tells how a job ended: OK when the index is trained, otherwise the status and error that ended it.
  * Statuses: NULL_ARGUMENT, INVALID_HANDLE, FORKED, POISONED, TRAINING_IN_PROGRESS while it has not ended, CANCELLED,
- * NO_MEMORY, CLOSED, INTERNAL, store.
+ * INSUFFICIENT_VECTORS (items were deleted meanwhile), CONFLICT, NO_MEMORY, CLOSED, INTERNAL, store.
  * Since: 0.1
  */
 CYBORG_API cyborg_status cyborg_training_result(cyborg_training *job, cyborg_error **err);
@@ -1181,7 +1187,8 @@ CYBORG_API void cyborg_training_free(cyborg_training *job);
  * Search: the nearest items
  *
  * A query never waits for writers or training. Fewer than top_k items is no error. Results come nearest first, equally
- * near ones in the order of their ids (numbers by value), the same in every run.
+ * near ones in the order of their ids (numbers by value). Which of several equally near items stand at the very end of a
+ * list cut off by top_k may change with a merge or a training.
  * =========================================================================================================== */
 
 /** Results of a query when top_k is 0. */
@@ -1211,7 +1218,9 @@ typedef struct cyborg_query_options {
     uint32_t rerank_mult;
     /** Sum of CYBORG_INCLUDE_ bits; 0 = ids only. */
     cyborg_include include;
-    /** Threads for several queries; 0 = all of the db's. A single query runs on the caller's thread. */
+    /**
+     * 1 = several queries run on the caller's thread, as a single one always does; 0 or more = on all of the db's.
+     */
     uint32_t threads;
     /** 1 = only items at a distance of at most radius. Default 0. */
     uint32_t has_radius;
@@ -1349,7 +1358,7 @@ CYBORG_API void cyborg_results_free(cyborg_results *results);
 /**
  * Folds all batches and runs of an index into one, drops what was replaced or deleted, and gives the space back to the
  * file system. Queries and upserts go on meanwhile. call may be NULL.
- * Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, CONFLICT, CANCELLED, TIMEOUT, store.
+ * Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, CONFLICT, TRAINING_IN_PROGRESS, CANCELLED, TIMEOUT, store.
  * Since: 0.1
  */
 CYBORG_API cyborg_status cyborg_index_compact(cyborg_index *index, const cyborg_call *call, cyborg_error **err);

@@ -1,6 +1,6 @@
 //! The recall curve: how many lists must be probed for a wished recall, measured on the index's own data.
 //!
-//! At the end of training some hundred vectors that took no part in the clustering are used as queries. For each of
+//! While training encodes, up to 2,000 vectors that took no part in the clustering are used as queries. For each of
 //! their true nearest neighbours the rank of its list in the query's probe order says how many probes find it, so one
 //! exact search gives the whole curve. Kept for k = 10 and k = 100; other k use the next greater.
 

@@ -209,7 +209,7 @@ impl Index {
             std::mem::take(&mut writer.retired).into_iter().partition(|r| (r.unused)());
         writer.retired = kept;
         let deletes: Vec<ObjectRef> = unused.iter().flat_map(|r| r.objects.iter().cloned()).collect();
-        match self.vault.commit(&manifest.write(), puts, &deletes) {
+        match self.vault.commit(&Zeroizing::new(manifest.write()), puts, &deletes) {
             Ok(seq) => {
                 writer.manifest = manifest;
                 Ok(seq)

@@ -1,9 +1,10 @@
 //! Merging deltas into runs, and compaction: keeping an index small and quick without retraining.
 //!
 //! A merge is due when there are more than 64 deltas, or when they hold more than 5 % of the items and more than 32 MiB
-//! (so that a small index is not rewritten over and over), or when most rows are dead; then it takes everything. Else it takes the last runs along that are at most twice as
-//! large as what is merged behind them, so runs at least double from one to the next before: few runs, and every item
-//! is rewritten a number of times that grows with the logarithm of the index.
+//! (so that a small index is not rewritten over and over); it takes the last runs along that are at most twice as
+//! large as what is merged behind them. So runs at least double from one to the next before: few runs, and every item is
+//! rewritten a number of times that grows with the logarithm of the index. When most rows are dead a merge is due that
+//! takes everything.
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;

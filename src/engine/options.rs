@@ -24,7 +24,7 @@ pub enum LogLevel {
     Error = 1,
     /// Worth a look.
     Warn = 2,
-    /// Training, merge and compaction begin and end.
+    /// Training begins and ends; an opening removed what a crash had left.
     Info = 3,
 }
 
@@ -37,7 +37,8 @@ pub type LogSink = Arc<dyn Fn(LogLevel, &str, &str) + Send + Sync>;
 pub struct DbOptions {
     /// Threads for data-parallel work and for background workers; 0 = one per core.
     pub threads: usize,
-    /// Bytes of caches, scratch and decoded data the db may hold; 0 = no limit.
+    /// Half of it bounds the cache, half each training job and the vectors a merge holds, in bytes; ids, unmerged batches
+    /// and the scratch of queries are not counted. 0 = no limit.
     pub memory_limit: u64,
     /// Bytes the list and vector cache may hold; 0 = no limit of its own.
     pub cache_bytes: u64,
@@ -96,7 +97,8 @@ pub struct TrainOptions {
     pub max_iters: u32,
     /// Stop when a pass lowers the mean squared distance by less than this fraction; 0 = 1e-6.
     pub tolerance: f64,
-    /// Most memory the job may take beyond the index itself, in MiB; 0 = no limit.
+    /// Most memory the job may take beyond the index itself, in MiB; 0 = half of the db's `memory_limit`, which also bounds
+    /// a larger value.
     pub max_memory_mb: u64,
     /// Most vectors to cluster; 0 = as many as help (256 a list).
     pub max_training_vectors: u64,
@@ -133,7 +135,7 @@ pub struct QueryOptions {
     pub radius: f32,
     /// Whether `radius` counts.
     pub has_radius: bool,
-    /// Threads for a batch of queries; 0 = all of the db's. A single query runs on the caller's thread.
+    /// 1 = a batch of queries runs on the caller's thread, as a single one always does; else on all of the db's.
     pub threads: u32,
 }
 

@@ -46,7 +46,7 @@ pub type cyborg_log_level = i32;
 pub const CYBORG_LOG_ERROR: cyborg_log_level = 1;
 /// Worth a look.
 pub const CYBORG_LOG_WARN: cyborg_log_level = 2;
-/// Training, merge and compaction begin and end.
+/// Training begins and ends; an opening removed what a crash had left.
 pub const CYBORG_LOG_INFO: cyborg_log_level = 3;
 
 /// Receives log records: level, target ("train", "merge", ...) and one line of text, both NUL-terminated UTF-8 that is
@@ -65,7 +65,8 @@ pub struct cyborg_db_options {
     pub struct_size: u32,
     /// Threads for parallel work and for background jobs; 0 = one per core, 1 = parallel parts run on the caller's.
     pub threads: u32,
-    /// Bytes of caches, scratch and decoded data the db may hold; 0 = no limit.
+    /// Half of it bounds the cache, half each training job and the vectors a merge holds, in bytes; ids, unmerged batches
+    /// and the scratch of queries are not counted. 0 = no limit.
     pub memory_limit: u64,
     /// Bytes the cache of lists and vectors may hold; 0 = no limit of its own.
     pub cache_bytes: u64,
@@ -123,7 +124,7 @@ fn db_options(o: &cyborg_db_options) -> Result<DbOptions> {
 
 /// Opens a store, or makes it when it does not exist. url is "memory:" (gone when the db is), "file:PATH", or a plain
 /// path, which means a file. Beside the file PATH there may be PATH-wal, PATH-shm and PATH-lock.
-/// Statuses: NULL_ARGUMENT, INVALID_ARGUMENT, UNSUPPORTED, NOT_FOUND (read_only), NO_MEMORY, store.
+/// Statuses: NULL_ARGUMENT, INVALID_ARGUMENT, UNSUPPORTED, NOT_FOUND (read_only), NO_MEMORY, VERSION, store.
 /// Since: 0.1
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cyborg_db_open(

@@ -1,7 +1,8 @@
 //! Search: the nearest items
 //!
 //! A query never waits for writers or training. Fewer than top_k items is no error. Results come nearest first, equally
-//! near ones in the order of their ids (numbers by value), the same in every run.
+//! near ones in the order of their ids (numbers by value). Which of several equally near items stand at the very end of a
+//! list cut off by top_k may change with a merge or a training.
 
 use std::ffi::c_char;
 
@@ -35,7 +36,7 @@ pub struct cyborg_query_options {
     pub rerank_mult: u32,
     /// Sum of CYBORG_INCLUDE_ bits; 0 = ids only.
     pub include: cyborg_include,
-    /// Threads for several queries; 0 = all of the db's. A single query runs on the caller's thread.
+    /// 1 = several queries run on the caller's thread, as a single one always does; 0 or more = on all of the db's.
     pub threads: u32,
     /// 1 = only items at a distance of at most radius. Default 0.
     pub has_radius: u32,

@@ -55,7 +55,8 @@ pub struct cyborg_train_options {
     pub max_iters: u32,
     /// Stop when a pass lowers the mean squared distance by less than this fraction; 0 = 1e-6.
     pub tolerance: f64,
-    /// Most memory the job may take beyond the index itself, in MiB; 0 = no limit.
+    /// Most memory the job may take beyond the index itself, in MiB; 0 = half of the db's memory_limit (none without one),
+    /// which also bounds a larger value.
     pub max_memory_mb: u64,
     /// Most vectors to cluster; 0 = as many as help.
     pub max_training_vectors: u64,
@@ -235,7 +236,7 @@ pub unsafe extern "C" fn cyborg_training_wait(
 
 /// Tells how a job ended: OK when the index is trained, otherwise the status and error that ended it.
 /// Statuses: NULL_ARGUMENT, INVALID_HANDLE, FORKED, POISONED, TRAINING_IN_PROGRESS while it has not ended, CANCELLED,
-/// NO_MEMORY, CLOSED, INTERNAL, store.
+/// INSUFFICIENT_VECTORS (items were deleted meanwhile), CONFLICT, NO_MEMORY, CLOSED, INTERNAL, store.
 /// Since: 0.1
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cyborg_training_result(

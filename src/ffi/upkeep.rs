@@ -9,7 +9,7 @@ use super::index::cyborg_index;
 
 /// Folds all batches and runs of an index into one, drops what was replaced or deleted, and gives the space back to the
 /// file system. Queries and upserts go on meanwhile. call may be NULL.
-/// Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, CONFLICT, CANCELLED, TIMEOUT, store.
+/// Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, CONFLICT, TRAINING_IN_PROGRESS, CANCELLED, TIMEOUT, store.
 /// Since: 0.1
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cyborg_index_compact(

@@ -738,7 +738,7 @@ CYBORG_API void cyborg_index_free(cyborg_index *index);
 
 /**
  * Reads the configuration and state of an index.
- * Statuses: common, INVALID_ARGUMENT.
+ * Statuses: common, INVALID_ARGUMENT, store.
  * Since: 0.1
  */
 CYBORG_API cyborg_status cyborg_index_describe(const cyborg_index *index, cyborg_index_info *out_info,
@@ -746,7 +746,7 @@ CYBORG_API cyborg_status cyborg_index_describe(const cyborg_index *index, cyborg
 
 /**
  * Reads the sizes and counters of an index.
- * Statuses: common, INVALID_ARGUMENT.
+ * Statuses: common, INVALID_ARGUMENT, store.
  * Since: 0.1
  */
 CYBORG_API cyborg_status cyborg_index_stats(const cyborg_index *index, cyborg_index_stats_info *out_stats,
@@ -754,7 +754,7 @@ CYBORG_API cyborg_status cyborg_index_stats(const cyborg_index *index, cyborg_in
 
 /**
  * Counts the items of an index.
- * Statuses: common.
+ * Statuses: common, store.
  * Since: 0.1
  */
 CYBORG_API cyborg_status cyborg_index_count(const cyborg_index *index, uint64_t *out_count, cyborg_error **err);
@@ -1038,7 +1038,7 @@ CYBORG_API cyborg_status cyborg_index_get(cyborg_index *index, const cyborg_ids 
 
 /**
  * Tells for each id whether the index has it: 1 or 0 in out_found, which holds out_found_len >= ids->count bytes.
- * Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, BUFFER_TOO_SMALL.
+ * Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, BUFFER_TOO_SMALL, store.
  * Since: 0.1
  */
 CYBORG_API cyborg_status cyborg_index_contains(cyborg_index *index, const cyborg_ids *ids, uint8_t *out_found,
@@ -1054,7 +1054,7 @@ CYBORG_API cyborg_status cyborg_index_delete(cyborg_index *index, const cyborg_i
 
 /**
  * Starts a walk over all ids, see cyborg_cursor_next(). Free the cursor with cyborg_cursor_free().
- * Statuses: common.
+ * Statuses: common, store.
  * Since: 0.1
  */
 CYBORG_API cyborg_status cyborg_index_list_ids(cyborg_index *index, cyborg_cursor **out_cursor, cyborg_error **err);
@@ -1138,7 +1138,7 @@ CYBORG_API cyborg_status cyborg_index_is_training(const cyborg_index *index, uin
 
 /**
  * Writes 1 to *out_is_trained when the index has been trained, otherwise 0.
- * Statuses: common.
+ * Statuses: common, store.
  * Since: 0.1
  */
 CYBORG_API cyborg_status cyborg_index_is_trained(const cyborg_index *index, uint32_t *out_is_trained,

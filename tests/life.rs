@@ -242,3 +242,47 @@ fn an_index_trained_on_a_handful_still_finds_what_comes_later() {
     let own = (0..1000).filter(|&i| ids_of(&r, i as usize) == [i]).count();
     assert!(own >= 990, "{own} of 1000 found themselves");
 }
+
+#[test]
+fn a_cursor_ends_with_its_index() {
+    // It went on giving ids after the index was dropped or the db closed.
+    let db = Db::open("memory:", DbOptions::default()).unwrap();
+    let o = IndexOptions { id_kind: IdKind::U64, ..options(2, Metric::Euclidean) };
+    let index = db.create_index("a", &KEY, &o).unwrap();
+    upsert(&index, 0, &[1.0, 2.0, 3.0, 4.0], 2);
+    let mut cursor = index.list_ids().unwrap();
+    assert_eq!(cursor.next_page(1).unwrap().len(), 1);
+    db.drop_index("a", &KEY).unwrap();
+    assert_eq!(cursor.next_page(1).map(|_| ()).unwrap_err().status(), Status::Closed);
+}
+
+#[test]
+fn automatic_probes_reach_the_target_where_neighbours_are_far_apart() {
+    // Under inner product the winners are long vectors in any list, and points without clusters have neighbours in most
+    // lists; a curve measured within the nearest quarter of the lists promised too much for both.
+    for (metric, dim) in [(Metric::InnerProduct, 16), (Metric::Euclidean, 48)] {
+        let db = Db::open("memory:", DbOptions::default()).unwrap();
+        let o = IndexOptions { id_kind: IdKind::U64, ..options(dim as u32, metric) };
+        let index = db.create_index("a", &KEY, &o).unwrap();
+        let mut rng = Rng::new(4);
+        let mut cloud = |n: usize| -> Vec<f32> {
+            let sum = |rng: &mut Rng| (0..6).map(|_| rng.unit_f32()).sum::<f32>() - 3.0;
+            (0..n).flat_map(|i| (0..dim).map(|_| sum(&mut rng) * (1 + i % 3) as f32).collect::<Vec<_>>()).collect()
+        };
+        upsert(&index, 0, &cloud(20_000), dim as u32);
+        let job = index.train(&TrainOptions { n_lists: 560, ..TrainOptions::default() }).unwrap();
+        assert_eq!(job.wait(None), JobState::Trained);
+        let queries = cloud(300);
+        let auto = QueryOptions { top_k: 10, ..QueryOptions::default() };
+        let exact = QueryOptions { n_probes: 560, rerank_mult: 20, ..auto };
+        let run = |o: &QueryOptions| index.query(&queries, 300, dim as u32, o, &Watch::NONE).unwrap();
+        let (got, want) = (run(&auto), run(&exact));
+        let found: usize = (0..300)
+            .map(|q| {
+                let want = ids_of(&want, q);
+                ids_of(&got, q).iter().filter(|id| want.contains(id)).count()
+            })
+            .sum();
+        assert!(found >= 2820, "{metric:?}: {found} of 3000, {} probes", index.describe().unwrap().auto_probes);
+    }
+}

@@ -1,7 +1,9 @@
 //! Exact neighbours of held-out rows, found while their index is being encoded.
 //!
 //! A query is compared with every row of the quarter of the lists nearest to it, and of 128 lists at least: where its
-//! neighbours are, but for one in thousands, for a quarter of the price of comparing it with everything.
+//! neighbours are on clustered data, for a quarter of the price of comparing it with everything. Where the curve would
+//! need more than half of those lists it is not believed, and all lists are probed instead. Under inner product, where
+//! near items may lie in any list, a query is compared with all.
 
 use std::ops::Range;
 
@@ -10,10 +12,14 @@ use zeroize::Zeroizing;
 use super::curve::{CURVE_K, RecallCurve};
 use super::extents::Extents;
 use super::rebuild::Rebuilt;
-use crate::exec::Exec;
+use crate::error::Result;
+use crate::exec::{Exec, Watch};
 use crate::ivf::{Centroids, ProbeScratch, TopK};
 use crate::kernels;
-use crate::types::Similarity;
+use crate::types::{Metric, Similarity};
+
+/// A held-out row and its vector.
+pub(super) type HeldOut = (u32, Zeroizing<Vec<f32>>);
 
 /// Share of the lists that a query is compared with, as a divisor, and the fewest.
 const NEAR_SHARE: usize = 4;
@@ -24,6 +30,8 @@ const GRAIN: usize = 64;
 /// Held-out rows as queries, with the best rows seen so far.
 pub(super) struct Calibrator {
     similarity: Similarity,
+    /// Nearest lists that every query is compared with.
+    near: usize,
     queries: Vec<Query>,
 }
 
@@ -38,26 +46,47 @@ struct Query {
 
 impl Calibrator {
     /// Uses `held_out` rows with their vectors as queries.
-    pub(super) fn new(s: Similarity, centroids: &Centroids, held_out: &[(u32, Vec<f32>)], exec: &Exec) -> Self {
+    pub(super) fn new(
+        metric: Metric,
+        centroids: &Centroids,
+        held_out: &[HeldOut],
+        exec: &Exec,
+        watch: &Watch,
+    ) -> Result<Self> {
         // One more than is counted: each query finds itself.
         let k = CURVE_K[CURVE_K.len() - 1] + 1;
-        let count = (centroids.len() / NEAR_SHARE).max(NEAR_LEAST);
-        let parts: Vec<&[(u32, Vec<f32>)]> = held_out.chunks(GRAIN).collect();
+        let near = match metric {
+            Metric::InnerProduct => centroids.len(),
+            _ => (centroids.len() / NEAR_SHARE).max(NEAR_LEAST).min(centroids.len()),
+        };
+        let parts: Vec<&[HeldOut]> = held_out.chunks(GRAIN).collect();
         let queries = exec.map(parts.len(), |i| {
             let (mut scratch, mut order) = (ProbeScratch::new(), Vec::new());
-            let query = |(row, vector): &(u32, Vec<f32>)| {
-                centroids.probe(vector, count, &mut scratch, &mut order);
+            let query = |(row, vector): &HeldOut| {
+                watch.check()?;
+                centroids.probe(vector, near, &mut scratch, &mut order);
                 let mut near = vec![0u64; centroids.len().div_ceil(64)];
                 order.iter().for_each(|&list| near[list as usize / 64] |= 1 << (list % 64));
-                Query { row: *row, vector: Zeroizing::new(vector.clone()), near, top: TopK::new(k) }
+                Ok(Query { row: *row, vector: vector.clone(), near, top: TopK::new(k) })
             };
-            parts[i].iter().map(query).collect::<Vec<_>>()
+            parts[i].iter().map(query).collect::<Result<Vec<_>>>()
         });
-        Self { similarity: s, queries: queries.into_iter().flatten().collect() }
+        let mut all = Vec::with_capacity(held_out.len());
+        for part in queries {
+            all.extend(part?);
+        }
+        Ok(Self { similarity: metric.similarity(), near, queries: all })
     }
 
     /// Compares every query with its near ones of the extents `range`, whose vectors are `staged` from the first on.
-    pub(super) fn observe(&mut self, extents: &Extents, range: Range<usize>, staged: &[f32], exec: &Exec) {
+    pub(super) fn observe(
+        &mut self,
+        extents: &Extents,
+        range: Range<usize>,
+        staged: &[f32],
+        exec: &Exec,
+        watch: &Watch,
+    ) -> Result<()> {
         let similarity = self.similarity;
         let first = extents.rows(range.start).start;
         let part = self.queries.len().div_ceil(exec.threads()).max(1);
@@ -65,6 +94,9 @@ impl Calibrator {
             let mut scores = Vec::new();
             // Extent by extent, so that each is compared with all its queries while it is in the cache.
             for e in range.clone() {
+                if watch.check().is_err() {
+                    return;
+                }
                 let (rows, list) = (extents.rows(e), extents.list_of(e));
                 scores.resize(rows.len(), 0.0);
                 for q in queries.iter_mut().filter(|q| q.near[list / 64] >> (list % 64) & 1 == 1) {
@@ -75,11 +107,18 @@ impl Calibrator {
                 }
             }
         });
+        watch.check()
     }
 
     /// The curve, once `rebuilt` was encoded.
-    pub(super) fn curve(mut self, centroids: &Centroids, rebuilt: &Rebuilt, exec: &Exec) -> RecallCurve {
-        let Some(run) = &rebuilt.run else { return RecallCurve::default() };
+    pub(super) fn curve(
+        mut self,
+        centroids: &Centroids,
+        rebuilt: &Rebuilt,
+        exec: &Exec,
+        watch: &Watch,
+    ) -> Result<RecallCurve> {
+        let Some(run) = &rebuilt.run else { return Ok(RecallCurve::default()) };
         let mut near: Vec<Vec<u32>> = vec![Vec::new(); self.queries.len()];
         let mut work: Vec<(&mut Query, &mut Vec<u32>)> = self.queries.iter_mut().zip(&mut near).collect();
         exec.for_each_chunk(&mut work, GRAIN, |_, work| {
@@ -87,6 +126,9 @@ impl Calibrator {
             let (mut order, mut found) = (Vec::new(), Vec::new());
             let mut rank = vec![0u32; centroids.len()];
             for (q, near) in work {
+                if watch.check().is_err() {
+                    return;
+                }
                 centroids.probe(&q.vector, centroids.len(), &mut scratch, &mut order);
                 order.iter().enumerate().for_each(|(i, &list)| rank[list as usize] = i as u32);
                 q.top.finish(&mut found);
@@ -96,6 +138,8 @@ impl Calibrator {
             }
         });
         let ranks = CURVE_K.map(|k| near.iter().map(|near| near[..near.len().min(k)].to_vec()).collect::<Vec<_>>());
-        RecallCurve::measure([&ranks[0], &ranks[1]], centroids.len())
+        watch.check()?;
+        let believed = if self.near == centroids.len() { self.near } else { self.near / 2 };
+        Ok(RecallCurve::measure([&ranks[0], &ranks[1]], centroids.len(), believed))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::index::Index;
 use super::results::StringColumn;
 use super::snapshot::Snapshot;
 use crate::error::Result;
@@ -9,6 +10,7 @@ use crate::types::IdKind;
 
 /// Ids of one state of an index, in no particular order; later writes do not show.
 pub struct Cursor {
+    pub(super) index: Arc<Index>,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) row: u32,
 }
@@ -16,6 +18,7 @@ pub struct Cursor {
 impl Cursor {
     /// Up to `limit` further ids (numbers as 8 little-endian bytes); an empty page is the end.
     pub fn next_page(&mut self, limit: usize) -> Result<StringColumn> {
+        self.index.enter()?;
         let mut page = StringColumn::default();
         while page.len() < limit && self.row < self.snapshot.end {
             if !self.snapshot.tombstones.contains(self.row) {

@@ -20,14 +20,14 @@ const SPREAD: f64 = 0.12;
 pub(super) struct RecallCurve {
     /// Queries measured.
     queries: u32,
-    /// For each k, points of rising probes and recall; the last has recall 1.
+    /// For each k, points of rising probes and recall.
     points: [Vec<(u32, f32)>; 2],
 }
 
 impl RecallCurve {
     /// The curve of `ranks[which k][query]`: for each query, the 0-based ranks of the lists that hold its true
-    /// neighbours.
-    pub(super) fn measure(ranks: [&[Vec<u32>]; 2], lists: usize) -> Self {
+    /// neighbours. Points beyond `believed` probes are left out: there the neighbours given are not all there are.
+    pub(super) fn measure(ranks: [&[Vec<u32>]; 2], lists: usize, believed: usize) -> Self {
         let points = ranks.map(|queries| {
             let mut found = vec![0u64; lists];
             queries.iter().flatten().for_each(|&rank| found[rank as usize] += 1);
@@ -39,6 +39,7 @@ impl RecallCurve {
                     points.push((rank as u32 + 1, (sum as f64 / total as f64) as f32));
                 }
             }
+            points.retain(|&(probes, _)| probes as usize <= believed);
             thin(points)
         });
         Self { queries: ranks[0].len() as u32, points }
@@ -106,11 +107,13 @@ mod tests {
     fn gives_the_smallest_number_of_probes_that_reaches_the_target() {
         // 1,000 queries; neighbour i of 10 lies in the list of rank i: recall is probes / 10.
         let queries = vec![(0..10).collect::<Vec<u32>>(); 1000];
-        let curve = RecallCurve::measure([&queries, &queries], 50);
+        let curve = RecallCurve::measure([&queries, &queries], 50, 50);
         assert_eq!(curve.probes(10, 0.69, 50), 7);
         assert_eq!(curve.probes(5, 0.95, 50), 10);
         assert_eq!(curve.probes(1000, 0.45, 50), 50);
         assert_eq!(RecallCurve::default().probes(10, 0.9, 50), 50);
+        let half = RecallCurve::measure([&queries, &queries], 50, 7);
+        assert_eq!((half.probes(5, 0.65, 50), half.probes(5, 0.95, 50)), (7, 50));
         let mut bytes = Vec::new();
         curve.write(&mut bytes);
         assert_eq!(RecallCurve::read(&mut Reader::new(&bytes, "curve")).unwrap(), curve);

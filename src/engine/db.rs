@@ -113,10 +113,10 @@ impl Db {
             Some(index) => {
                 index.vault.check_key(key)?;
                 index.check_writable()?;
-                index.mark_dropped();
-                // No commit is under way while this is held, and none follows.
+                // No commit is under way while this is held, and none follows. A failure leaves the index as it was.
                 let _writer = index.writer.lock();
                 index.vault.destroy()?;
+                index.mark_dropped();
             }
             None => Vault::open(&self.shared.backend, name, key)?.0.destroy()?,
         }

@@ -53,7 +53,7 @@ impl Writes {
             + self.vectors.len()
             + self.entries.len() * payload::ENTRY
             + self.data.len();
-        let mut out = Zeroizing::new(try_with_capacity(room.next_multiple_of(1 << 16), "delta")?);
+        let mut out = Zeroizing::new(try_with_capacity(room + (1 << 16), "delta")?);
         out.put_u8(VERSION);
         out.put_u32(self.dimension as u32);
         let at = out.len();

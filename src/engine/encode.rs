@@ -147,8 +147,8 @@ impl Rebuild<'_> {
             }
             if let Some(calibrator) = &mut calibrator {
                 let at = (extents.rows(start).start - first) as usize * dim;
-                calibrator.observe(extents, start..end, &staged.f32s()[at..], &self.index.shared.exec);
-                self.watch.check()?;
+                let exec = &self.index.shared.exec;
+                calibrator.observe(extents, start..end, &staged.f32s()[at..], exec, self.watch)?;
             }
             let encoded = self.index.shared.exec.map((end - start).div_ceil(GRAIN), |i| {
                 let range = start + i * GRAIN..end.min(start + (i + 1) * GRAIN);
@@ -173,6 +173,7 @@ impl Rebuild<'_> {
                     vectors.align()?;
                 }
             }
+            self.progress.advance(u64::from(extents.rows(end - 1).end - extents.rows(start).start));
             start = end;
         }
         Ok(())

@@ -53,7 +53,8 @@ impl Index {
 
     /// A cursor over the ids of the present state.
     pub fn list_ids(&self) -> Result<Cursor> {
-        Ok(Cursor { snapshot: self.current()?, row: 0 })
+        let index = self.me.upgrade().ok_or(Error::Closed { what: "index" })?;
+        Ok(Cursor { snapshot: self.current()?, index, row: 0 })
     }
 
     /// Number of items.
@@ -137,11 +138,7 @@ impl Index {
     pub fn verify(&self, watch: &Watch) -> Result<()> {
         self.current()?;
         let (manifest, s) = self.committed();
-        // What the head says now must still be what was loaded.
-        let head = self.vault.load()?;
-        if !self.vault.read_only() && head.seq < s.seq {
-            return Err(Error::Rollback { seen: s.seq, got: head.seq });
-        }
+        self.verify_head()?;
         for object in load::live_objects(&manifest, &s) {
             watch.check()?;
             if let Err(e) = self.vault.verify(&object) {
@@ -156,6 +153,15 @@ impl Index {
             }
         }
         Ok(())
+    }
+
+    /// That the head is authentic and, for a writer, its own: adopting another's would let the next commit overwrite it.
+    fn verify_head(&self) -> Result<()> {
+        let _no_commit = self.writer.lock();
+        if !self.vault.read_only() && self.vault.newer()? {
+            return Err(Error::Fenced);
+        }
+        self.vault.load().map(|_| ())
     }
 
     /// Manifest and snapshot of one commit.

@@ -34,8 +34,8 @@ pub(super) struct TrainPlan {
 }
 
 impl Index {
-    /// The numbers of a job over `n` items.
-    pub(super) fn plan(&self, o: &TrainOptions, config: &Config, n: u64) -> Result<TrainPlan> {
+    /// The numbers of a job over `n` items whose ids take `ids` bytes.
+    pub(super) fn plan(&self, o: &TrainOptions, config: &Config, n: u64, ids: u64) -> Result<TrainPlan> {
         if o.n_lists > MAX_LISTS {
             return Err(Error::invalid("n_lists", o.n_lists, "1 to 1048576, or 0 for automatic"));
         }
@@ -64,7 +64,7 @@ impl Index {
             0 => self.shared.job_memory,
             mb => mb.saturating_mul(1 << 20).min(self.shared.job_memory),
         };
-        let fixed = fixed_memory(n, dim, n_lists, held_out, page_rows as u64);
+        let fixed = fixed_memory(n, dim, n_lists, held_out, page_rows as u64, ids);
         let (sample, budget) = fit(limit, fixed, dim, n_lists as usize, wanted)?;
         Ok(TrainPlan {
             n_lists: n_lists as usize,
@@ -81,12 +81,13 @@ impl Index {
 
 /// Bytes a job needs beside the sample and the vectors held while encoding: row and list tables, pages, ids in their new
 /// order, what calibration keeps.
-fn fixed_memory(n: u64, dim: usize, n_lists: u64, held_out: u64, page_rows: u64) -> u64 {
+fn fixed_memory(n: u64, dim: usize, n_lists: u64, held_out: u64, page_rows: u64, ids: u64) -> u64 {
     let dim = dim as u64;
-    let tables = n * (4 + 4 + 4 + 16);
+    // Lists, places, order; entries of payload; ids in memory and as written.
+    let tables = n * (4 + 4 + 4 + 24) + 3 * ids;
     let pages = page_rows * dim * 4 * 2;
     let centroids = n_lists * dim * 4 * 4;
-    let calibration = held_out * (dim * 4 + 12 * 1024);
+    let calibration = held_out * (2 * dim * 4 + n_lists / 8 + 12 * 1024);
     tables + pages + centroids + calibration + (32 << 20)
 }
 
@@ -117,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_memory_limit_shrinks_the_sample_and_is_kept() {
-        let fixed = fixed_memory(1_000_000, 100, 4000, 512, 2048);
+        let fixed = fixed_memory(1_000_000, 100, 4000, 2000, 2048, 18_000_000);
         let all = fit(u64::MAX, fixed, 100, 4000, 1_000_000).unwrap();
         assert_eq!(all, (1_000_000, BUDGET));
         let limit = fixed + (200 << 20);

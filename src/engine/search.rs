@@ -136,6 +136,9 @@ impl Index {
         if counts.len() < n_queries {
             return Err(short("out_counts", n_queries as u64, counts.len()));
         }
+        if options.include & !include::DISTANCE != 0 {
+            return Err(Error::invalid("include", options.include, "0 or DISTANCE for query_into"));
+        }
         if self.snapshot.load().config.id_kind != IdKind::U64 {
             return Err(Error::Unsupported { what: "query_into for ids that are byte strings" });
         }

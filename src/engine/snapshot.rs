@@ -94,6 +94,12 @@ impl Snapshot {
         self.deltas.iter().map(|(_, d)| d.memory()).sum()
     }
 
+    /// Bytes of all ids.
+    pub(super) fn id_bytes(&self) -> u64 {
+        let runs = self.runs.iter().map(|(_, run)| run.ids.memory());
+        runs.chain(self.deltas.iter().map(|(_, delta)| delta.ids.memory())).sum()
+    }
+
     /// Where `row` lies.
     pub(super) fn locate(&self, row: u32) -> Place<'_> {
         debug_assert!(row < self.end);

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 
 use zeroize::Zeroizing;
 
-use super::calibrate::Calibrator;
+use super::calibrate::{Calibrator, HeldOut};
 use super::curve::RecallCurve;
 use super::generation::Generation;
 use super::index::Index;
@@ -47,7 +47,7 @@ impl Index {
         if slot.as_ref().is_some_and(|j| !j.is_over()) {
             return Err(Error::TrainingInProgress);
         }
-        self.plan(options, &s.config, s.live())?;
+        self.plan(options, &s.config, s.live(), s.id_bytes())?;
         let job = Arc::new(TrainingJob::new(*options));
         let me = self.me.upgrade().ok_or(Error::Closed { what: "index" })?;
         let at_work = Arc::clone(&job);
@@ -106,12 +106,13 @@ impl Index {
         let (pinned, plan) = self.pin(job, watch)?;
         let (mut generation, mut calibrator) = self.learn(job, watch, &pinned, &plan)?;
 
-        job.progress.enter(Phase::Encoding, u64::from(pinned.runs_end()));
+        // Every row is assigned, then encoded.
+        job.progress.enter(Phase::Encoding, 2 * u64::from(pinned.runs_end()));
         let whole = 0..pinned.runs.len();
         let first =
             self.recode(job, watch, Arc::clone(&pinned), whole, 0, &generation, &plan, Some(&mut calibrator))?;
         job.progress.enter(Phase::Calibrating, 0);
-        generation.curve = calibrator.curve(&generation.centroids, &first, &self.shared.exec);
+        generation.curve = calibrator.curve(&generation.centroids, &first, &self.shared.exec, watch)?;
         drop(pinned);
 
         job.progress.enter(Phase::Publishing, 0);
@@ -148,7 +149,7 @@ impl Index {
                 self.rewrite(runs..runs, watch)?;
             }
             let s = self.snapshot.load_full();
-            match self.plan(&job.options, &s.config, s.live_in_runs()) {
+            match self.plan(&job.options, &s.config, s.live_in_runs(), s.id_bytes()) {
                 // Most of the items were replaced meanwhile and lie in deltas again.
                 Err(Error::InsufficientVectors { .. }) if !s.deltas.is_empty() && round < CATCH_UP_ROUNDS => round += 1,
                 plan => {
@@ -188,7 +189,7 @@ impl Index {
         let quantizer = Quantizer::train(self.quantizer(), similarity, dim, &sample, &assignment, &centroids)?;
         watch.check()?;
         let number = s.generation.as_ref().map_or(0, |g| g.number) + 1;
-        let calibrator = Calibrator::new(similarity, &centroids, &held_out, &self.shared.exec);
+        let calibrator = Calibrator::new(s.config.metric, &centroids, &held_out, &self.shared.exec, watch)?;
         let generation = Generation { number, items: s.live(), centroids, quantizer, curve: RecallCurve::default() };
         Ok((generation, calibrator))
     }
@@ -201,7 +202,7 @@ impl Index {
         watch: &Watch,
         s: &Arc<Snapshot>,
         plan: &TrainPlan,
-    ) -> Result<(Zeroizing<Vec<f32>>, Vec<(u32, Vec<f32>)>)> {
+    ) -> Result<(Zeroizing<Vec<f32>>, Vec<HeldOut>)> {
         let dim = s.config.dimension as usize;
         let live = s.live_in_runs() as usize;
         let total = (plan.sample + plan.held_out).min(live);
@@ -230,7 +231,7 @@ impl Index {
                 }
                 if chosen.get(next) == Some(&ordinal) {
                     if apart.get(next_apart).is_some_and(|&a| a as usize == next) {
-                        held_out.push((row, v.to_vec()));
+                        held_out.push((row, Zeroizing::new(v.to_vec())));
                         next_apart += 1;
                     } else {
                         sample.extend_from_slice(v);

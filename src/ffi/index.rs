@@ -287,7 +287,7 @@ pub unsafe extern "C" fn cyborg_index_free(index: *mut cyborg_index) {
 }
 
 /// Reads the configuration and state of an index.
-/// Statuses: common, INVALID_ARGUMENT.
+/// Statuses: common, INVALID_ARGUMENT, store.
 /// Since: 0.1
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cyborg_index_describe(
@@ -330,7 +330,7 @@ fn info(i: &IndexInfo) -> cyborg_index_info {
 }
 
 /// Reads the sizes and counters of an index.
-/// Statuses: common, INVALID_ARGUMENT.
+/// Statuses: common, INVALID_ARGUMENT, store.
 /// Since: 0.1
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cyborg_index_stats(
@@ -366,7 +366,7 @@ fn stats(s: &IndexStats) -> cyborg_index_stats_info {
 }
 
 /// Counts the items of an index.
-/// Statuses: common.
+/// Statuses: common, store.
 /// Since: 0.1
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cyborg_index_count(

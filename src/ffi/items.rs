@@ -118,6 +118,7 @@ pub struct cyborg_cursor {
     cursor: Cursor,
     id_kind: IdKind,
     poisoned: bool,
+    pid: u32,
     _db: Arc<Db>,
 }
 
@@ -292,7 +293,7 @@ pub unsafe extern "C" fn cyborg_index_get(
 }
 
 /// Tells for each id whether the index has it: 1 or 0 in out_found, which holds out_found_len >= ids->count bytes.
-/// Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, BUFFER_TOO_SMALL.
+/// Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, BUFFER_TOO_SMALL, store.
 /// Since: 0.1
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cyborg_index_contains(
@@ -341,7 +342,7 @@ pub unsafe extern "C" fn cyborg_index_delete(
 }
 
 /// Starts a walk over all ids, see cyborg_cursor_next(). Free the cursor with cyborg_cursor_free().
-/// Statuses: common.
+/// Statuses: common, store.
 /// Since: 0.1
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cyborg_index_list_ids(
@@ -353,9 +354,9 @@ pub unsafe extern "C" fn cyborg_index_list_ids(
     let out = unsafe { Out::handle(out_cursor, "out_cursor") };
     guard::on(index, "index", err, |h: &IndexHandle| {
         let out = out?;
-        let id_kind = h.index.describe()?.id_kind;
         let cursor = h.index.list_ids()?;
-        out.give(cyborg_cursor { cursor, id_kind, poisoned: false, _db: Arc::clone(&h.db) });
+        let (id_kind, pid) = (cursor.id_kind(), std::process::id());
+        out.give(cyborg_cursor { cursor, id_kind, poisoned: false, pid, _db: Arc::clone(&h.db) });
         Ok(())
     })
 }
@@ -392,7 +393,13 @@ pub unsafe extern "C" fn cyborg_cursor_next(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cyborg_cursor_free(cursor: *mut cyborg_cursor) {
     if !cursor.is_null() {
-        // SAFETY: made by `Box::into_raw` in this library; the caller gives up ownership.
-        quiet(|| drop(unsafe { Box::from_raw(cursor) }));
+        quiet(|| {
+            // SAFETY: made by `Box::into_raw` in this library; the caller gives up ownership.
+            let cursor = unsafe { Box::from_raw(cursor) };
+            if cursor.pid != std::process::id() {
+                // After a fork what it keeps alive belongs to the parent, see `handle::free`.
+                let _ = std::mem::ManuallyDrop::new(cursor);
+            }
+        });
     }
 }

@@ -178,7 +178,7 @@ pub unsafe extern "C" fn cyborg_index_is_training(
 }
 
 /// Writes 1 to *out_is_trained when the index has been trained, otherwise 0.
-/// Statuses: common.
+/// Statuses: common, store.
 /// Since: 0.1
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cyborg_index_is_trained(

@@ -4,7 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void child(cyborg_db *db, cyborg_index *index) {
+static void child(cyborg_db *db, cyborg_index *index, cyborg_cursor *cursor) {
     uint64_t n = 0;
     float v[2] = {1, 2};
     cyborg_names *names = NULL;
@@ -13,6 +13,10 @@ static void child(cyborg_db *db, cyborg_index *index) {
     EXPECT(FORKED, cyborg_index_count(index, &n, &err));
     EXPECT(FORKED, cyborg_index_query(index, v, 1, 2, NULL, NULL, &results, &err));
     EXPECT(FORKED, cyborg_db_close(db, &err));
+    /* A cursor keeps the db alive: freed as the last thing in a child it once waited for the parent's threads. */
+    cyborg_items *items = NULL;
+    EXPECT(FORKED, cyborg_cursor_next(cursor, 1, &items, &err));
+    cyborg_cursor_free(cursor);
     cyborg_index_free(index);
     cyborg_db_free(db);
     EXPECT(INVALID_HANDLE, cyborg_index_count(index, &n, &err));
@@ -29,11 +33,13 @@ int main(void) {
     cyborg_db *db = open_memory();
     cyborg_index *index = create_u64(db, "parent", 2);
     fill_u64(index, 0, 100, 2);
+    cyborg_cursor *cursor = NULL;
+    OK(cyborg_index_list_ids(index, &cursor, &err));
     for (int i = 0; i < 3; i++) {
         pid_t pid = fork();
         CHECK(pid >= 0);
         if (pid == 0) {
-            child(db, index);
+            child(db, index, cursor);
         }
         int status = -1;
         CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
@@ -41,6 +47,7 @@ int main(void) {
         CHECK(count_of(index) == 100);
     }
     OK(cyborg_index_verify(index, NULL, &err));
+    cyborg_cursor_free(cursor);
     cyborg_index_free(index);
     cyborg_db_free(db);
     return 0;

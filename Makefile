@@ -80,10 +80,10 @@ test: setup test-rust test-c test-go test-readme ## every check; what CI runs
 	@echo "make test: every check passed"
 
 setup:
-	@tools/setup.sh rust c c++ go python valgrind cmake pkg-config
+	@tools/setup.sh rust c c++ go python valgrind strace cmake pkg-config
 
 test-rust: ## format, lints, tests (C programs of tests/c too) with both AES providers, documentation
-	@tools/setup.sh rust c c++ valgrind
+	@tools/setup.sh rust c c++ valgrind strace
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --all-targets --no-default-features -- -D warnings
@@ -115,7 +115,7 @@ test-readme: $(GO_LIB) ## the README's C and Go programs
 		-replace cyborg.invalid/cyborgdb=$(abspath bindings/go) && $(GO_SEES) $(GO) run .
 
 soak: ## the tests again with the long ones SOAK (25) times as long
-	@tools/setup.sh rust c c++ valgrind
+	@tools/setup.sh rust c c++ valgrind strace
 	CYBORG_SOAK=$(SOAK) $(CARGO) test --locked --release
 
 # --- figures ----------------------------------------------------------------------------------------------------

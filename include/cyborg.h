@@ -275,7 +275,7 @@ CYBORG_API const char *cyborg_build_info(void);
  * Long calls: cancellation, deadline, progress
  *
  * Functions that may take long accept a `const cyborg_call *`, NULL for none. A call that is cancelled or late stops
- * within 10 ms of work with CYBORG_STATUS_CANCELLED or CYBORG_STATUS_TIMEOUT, and nothing was changed.
+ * within some 10 ms of work with CYBORG_STATUS_CANCELLED or CYBORG_STATUS_TIMEOUT, and nothing was changed.
  * =========================================================================================================== */
 
 /**
@@ -673,7 +673,7 @@ typedef struct cyborg_index_stats_info {
     uint64_t delta_items;
     /** Merged runs. */
     uint64_t runs;
-    /** Bytes of live objects in the store. */
+    /** Bytes of the index's objects in the store, those about to be deleted included. Counted anew by each call. */
     uint64_t stored_bytes;
     /** Bytes of ids, batches and directories in memory. */
     uint64_t resident_bytes;
@@ -681,7 +681,7 @@ typedef struct cyborg_index_stats_info {
     uint64_t cache_bytes;
     /** Cache hits since opening. */
     uint64_t cache_hits;
-    /** Cache misses since opening. */
+    /** Cache misses of the present runs; a merge or training starts them anew. */
     uint64_t cache_misses;
     /** Largest list divided by the mean list length, in thousandths; 0 when untrained. */
     uint64_t largest_list_permille;

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cyborg::crypto::Backend;
 use cyborg::engine::*;
 use cyborg::error::{Error, Status};
 use cyborg::exec::Watch;
 use cyborg::rng::Rng;
+use cyborg::store::memory::MemoryStore;
 use cyborg::types::{IdKind, Metric, QuantizerKind};
 
 const KEY: [u8; 32] = [7; 32];
@@ -285,4 +287,44 @@ fn automatic_probes_reach_the_target_where_neighbours_are_far_apart() {
             .sum();
         assert!(found >= 2820, "{metric:?}: {found} of 3000, {} probes", index.describe().unwrap().auto_probes);
     }
+}
+
+#[test]
+fn a_writer_that_lost_its_place_is_told_and_overwrites_nothing() {
+    // `verify` adopted the other writer's head, and the next upsert went over its commits without a word.
+    let store = Arc::new(MemoryStore::new());
+    let open = || Db::over(Backend::over(Arc::clone(&store) as _), DbOptions::default());
+    let (old, new) = (open(), open());
+    let o = IndexOptions { id_kind: IdKind::U64, ..options(2, Metric::Euclidean) };
+    let lost = old.create_index("a", &KEY, &o).unwrap();
+    upsert(&new.open_index("a", &KEY).unwrap(), 7, &[1.0, 2.0], 2);
+    assert_eq!(lost.verify(&Watch::NONE).unwrap_err().status(), Status::Fenced);
+    let batch = Batch {
+        dimension: 2,
+        vectors: &[3.0, 4.0],
+        ids: Ids::U64(&[8]),
+        metadata: None,
+        contents: None,
+        contents_kinds: None,
+    };
+    assert_eq!(lost.upsert(&batch, &Watch::NONE).unwrap_err().status(), Status::Fenced);
+    let fresh = open();
+    let index = fresh.open_index("a", &KEY).unwrap();
+    assert_eq!(index.contains(Ids::U64(&[7, 8])).unwrap(), [true, false]);
+}
+
+#[test]
+fn a_reader_of_an_index_that_was_dropped_elsewhere_is_told_that_it_is_closed() {
+    let dir = std::env::temp_dir().join(format!("cyborg-dropped-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let url = format!("file:{}", dir.join("db").display());
+    let writer = Db::open(&url, DbOptions::default()).unwrap();
+    writer.create_index("a", &KEY, &options(2, Metric::Euclidean)).unwrap();
+    let reader = Db::open(&url, DbOptions { read_only: true, ..DbOptions::default() }).unwrap();
+    let index = reader.open_index("a", &KEY).unwrap();
+    writer.drop_index("a", &KEY).unwrap();
+    std::thread::sleep(Duration::from_millis(150));
+    assert_eq!(index.count().unwrap_err().status(), Status::Closed);
+    drop((index, reader, writer));
+    std::fs::remove_dir_all(&dir).unwrap();
 }

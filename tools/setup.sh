@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes sure that the tools named on the command line are here and new enough:
 #
-#     tools/setup.sh rust c c++ go python valgrind cmake pkg-config npm
+#     tools/setup.sh rust c c++ go python valgrind strace cmake pkg-config npm
 #
 # What is missing is installed from Debian's packages when this runs as root on a system that has apt-get; otherwise it
 # says what to install and fails. It never goes on without a tool, so a check cannot be skipped unseen.
@@ -69,6 +69,7 @@ for tool in "$@"; do
         python) need python3 python3 ;;
         venv) python3 -c 'import ensurepip' 2>/dev/null || install python3-venv || fail "apt-get install python3-venv" ;;
         valgrind) need valgrind valgrind libc6-dbg ;;
+        strace) need strace strace ;;
         cmake) need cmake cmake ;;
         pkg-config) need pkg-config pkg-config ;;
         npm) need npm npm ;;

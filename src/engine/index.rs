@@ -139,7 +139,11 @@ impl Index {
     pub(super) fn current(&self) -> Result<Arc<Snapshot>> {
         self.enter()?;
         if self.vault.read_only() {
-            self.follow()?;
+            self.follow().map_err(|e| match e {
+                // The writing process dropped it.
+                Error::NotFound { .. } => Error::Closed { what: "index" },
+                e => e,
+            })?;
         }
         Ok(self.snapshot.load_full())
     }

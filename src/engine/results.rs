@@ -188,7 +188,7 @@ pub struct IndexStats {
     pub delta_items: u64,
     /// Merged runs.
     pub runs: u64,
-    /// Bytes of live objects in the store.
+    /// Bytes of the index's objects in the store, those about to be deleted included. Counted anew by each call.
     pub stored_bytes: u64,
     /// Bytes of resident ids, deltas and directories.
     pub resident_bytes: u64,
@@ -196,7 +196,7 @@ pub struct IndexStats {
     pub cache_bytes: u64,
     /// Cache hits since opening.
     pub cache_hits: u64,
-    /// Cache misses since opening.
+    /// Cache misses of the present runs; a merge or training starts them anew.
     pub cache_misses: u64,
     /// Largest list divided by the mean list length, in thousandths; 0 when untrained.
     pub largest_list_permille: u64,

@@ -1,7 +1,7 @@
 //! Long calls: cancellation, deadline, progress
 //!
 //! Functions that may take long accept a `const cyborg_call *`, NULL for none. A call that is cancelled or late stops
-//! within 10 ms of work with CYBORG_STATUS_CANCELLED or CYBORG_STATUS_TIMEOUT, and nothing was changed.
+//! within some 10 ms of work with CYBORG_STATUS_CANCELLED or CYBORG_STATUS_TIMEOUT, and nothing was changed.
 
 use std::ffi::c_void;
 use std::time::{Duration, Instant};

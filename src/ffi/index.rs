@@ -179,7 +179,7 @@ pub struct cyborg_index_stats_info {
     pub delta_items: u64,
     /// Merged runs.
     pub runs: u64,
-    /// Bytes of live objects in the store.
+    /// Bytes of the index's objects in the store, those about to be deleted included. Counted anew by each call.
     pub stored_bytes: u64,
     /// Bytes of ids, batches and directories in memory.
     pub resident_bytes: u64,
@@ -187,7 +187,7 @@ pub struct cyborg_index_stats_info {
     pub cache_bytes: u64,
     /// Cache hits since opening.
     pub cache_hits: u64,
-    /// Cache misses since opening.
+    /// Cache misses of the present runs; a merge or training starts them anew.
     pub cache_misses: u64,
     /// Largest list divided by the mean list length, in thousandths; 0 when untrained.
     pub largest_list_permille: u64,

@@ -142,7 +142,10 @@ static void into_arrays(cyborg_index *index, cyborg_index *bytes) {
     OK(cyborg_index_query_into(index, queries, 3, DIM, &options, NULL, ids, NULL, counts, &err));
     EXPECT(UNSUPPORTED,
            cyborg_index_query_into(bytes, queries, 3, DIM, &options, NULL, ids, distances, counts, &err));
-    options.top_k = CYBORG_MAX_TOP_K + 1;
+    options.include = CYBORG_INCLUDE_METADATA;
+    EXPECT(INVALID_ARGUMENT,
+           cyborg_index_query_into(index, queries, 3, DIM, &options, NULL, ids, distances, counts, &err));
+    options.include = 0, options.top_k = CYBORG_MAX_TOP_K + 1;
     EXPECT(INVALID_ARGUMENT,
            cyborg_index_query_into(index, queries, 3, DIM, &options, NULL, ids, distances, counts, &err));
     free(queries);

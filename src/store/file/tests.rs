@@ -294,9 +294,8 @@ fn child_whose_syncs_fail() {
 
 #[test]
 fn after_a_failed_sync_nothing_is_written_any_more() {
-    if !Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|s| s.success()) {
-        return;
-    }
+    let strace = Command::new("strace").args(["-o", "/dev/null", "true"]).status();
+    assert!(strace.is_ok_and(|s| s.success()), "strace is needed, and leave to trace: tools/setup.sh strace");
     let dir = Scratch::new();
     let path = dir.path("db");
     open(&path, false).unwrap().create_space("i", ID, b"").unwrap();

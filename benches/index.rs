@@ -15,7 +15,7 @@ mod limits;
 
 use cyborg::engine::{Batch, Db, DbOptions, Ids, Index, IndexOptions, QueryOptions, TrainOptions, include};
 use cyborg::exec::Watch;
-use cyborg::types::{IdKind, Metric, QuantizerKind};
+use cyborg::types::{IdKind, Metric, QuantizerSpec};
 
 const KEY: [u8; 32] = [7; 32];
 const BATCH: usize = 10_000;
@@ -41,14 +41,14 @@ fn main() {
     );
     let dir = std::env::temp_dir().join(format!("cyborg-bench-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
-    for quantizer in [QuantizerKind::Flat, QuantizerKind::Sq8] {
+    for quantizer in [QuantizerSpec::Flat, QuantizerSpec::SQ8] {
         println!("-- {quantizer:?}");
         bench(&data, quantizer, &dir);
     }
     std::fs::remove_dir_all(&dir).unwrap();
 }
 
-fn bench(data: &Data, quantizer: QuantizerKind, dir: &Path) {
+fn bench(data: &Data, quantizer: QuantizerSpec, dir: &Path) {
     let dim = data.dim;
     let n = data.base.len() / dim;
     let url = format!("file:{}", dir.join(format!("{quantizer:?}.db")).display());
@@ -183,7 +183,7 @@ fn queries(index: &Index, data: &Data) {
         }
         let total: u64 = times.iter().sum();
         times.sort_unstable();
-        let code = dim as f64 * if index.describe().unwrap().quantizer == QuantizerKind::Flat { 4.0 } else { 1.0 };
+        let code = dim as f64 * if index.describe().unwrap().coded == QuantizerSpec::Flat { 4.0 } else { 1.0 };
         let read = scanned as f64 * code * 1e9 / total as f64;
         println!(
             "query {n_probes} probes: recall@10 {:.4}, {:.0}/s, p50 {:.0} us, p99 {:.0} us, {} vectors scanned, codes read at \

@@ -88,15 +88,100 @@ pub enum Similarity {
     Dot,
 }
 
-/// How vectors are coded inside lists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+/// Schemes of coding vectors inside lists; their numbers in the format and in the ABI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(i32)]
 pub enum QuantizerKind {
-    /// Full float32 vectors.
-    #[default]
+    /// The vectors themselves.
     Flat = 1,
-    /// Scalar residual codes, 8 bits a dimension, candidates reranked from the stored vectors.
-    Sq8 = 2,
+    /// Scalar residual codes.
+    Sq = 2,
+    /// Product quantization of residuals.
+    Pq = 3,
+    /// RaBitQ: rotated residuals of a few bits a dimension, with an error bound for each vector.
+    RaBitQ = 4,
+}
+
+/// A scheme of coding vectors with its parameters. All but `Flat` rerank candidates from the stored vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum QuantizerSpec {
+    /// The vectors themselves.
+    #[default]
+    Flat,
+    /// Scalar residual codes of 8, 4 or 2 bits a dimension.
+    Sq {
+        /// 8, 4 or 2.
+        bits: u8,
+    },
+    /// Product quantization of residuals.
+    Pq {
+        /// Sub-vectors, 1 to the dimension; 0 = as many as [`QuantizerSpec::resolve`] says.
+        m: u32,
+        /// Bits of a sub-vector's code, 4 or 8.
+        bits: u8,
+        /// Whether vectors are rotated first, by a rotation learned from the sample (OPQ).
+        rotation: bool,
+    },
+    /// RaBitQ codes of 1 to 8 bits a dimension.
+    RaBitQ {
+        /// 1 to 8.
+        bits: u8,
+    },
+}
+
+impl QuantizerSpec {
+    /// Scalar residual codes of 8 bits.
+    pub const SQ8: Self = Self::Sq { bits: 8 };
+    /// Scalar residual codes of 4 bits.
+    pub const SQ4: Self = Self::Sq { bits: 4 };
+    /// Scalar residual codes of 2 bits.
+    pub const SQ2: Self = Self::Sq { bits: 2 };
+
+    /// Its scheme.
+    #[must_use]
+    pub fn kind(self) -> QuantizerKind {
+        match self {
+            Self::Flat => QuantizerKind::Flat,
+            Self::Sq { .. } => QuantizerKind::Sq,
+            Self::Pq { .. } => QuantizerKind::Pq,
+            Self::RaBitQ { .. } => QuantizerKind::RaBitQ,
+        }
+    }
+
+    /// Checks the parameters; `dim` 0 = not yet known.
+    pub fn check(self, dim: u32) -> Result<()> {
+        match self {
+            Self::Sq { bits } if ![8, 4, 2].contains(&bits) => Err(Error::invalid("sq_bits", bits, "8, 4 or 2")),
+            Self::Pq { bits, .. } if ![4, 8].contains(&bits) => Err(Error::invalid("pq_bits", bits, "4 or 8")),
+            Self::Pq { m, .. } if m > if dim == 0 { MAX_DIMENSION } else { dim } => {
+                Err(Error::invalid("pq_m", m, "at most the dimension, or 0 for automatic"))
+            }
+            Self::RaBitQ { bits } if !(1..=8).contains(&bits) => Err(Error::invalid("rabitq_bits", bits, "1 to 8")),
+            _ => Ok(()),
+        }
+    }
+
+    /// With everything filled in for vectors of `dim` values: two dimensions a sub-vector of 4 bits, four of 8 bits.
+    #[must_use]
+    pub fn resolve(self, dim: u32) -> Self {
+        match self {
+            Self::Pq { m: 0, bits, rotation } => {
+                Self::Pq { m: dim.div_ceil(if bits == 4 { 2 } else { 4 }).max(1), bits, rotation }
+            }
+            other => other,
+        }
+    }
+}
+
+/// How stored vectors are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[repr(i32)]
+pub enum VectorPrecision {
+    /// float32, as given.
+    #[default]
+    F32 = 1,
+    /// Rounded to float16 (IEEE 754 binary16) when they are taken in: half the bytes.
+    F16 = 2,
 }
 
 /// Whether ids are byte strings or numbers.

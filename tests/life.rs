@@ -10,7 +10,7 @@ use cyborg::error::{Error, Status};
 use cyborg::exec::Watch;
 use cyborg::rng::Rng;
 use cyborg::store::memory::MemoryStore;
-use cyborg::types::{IdKind, Metric, QuantizerKind};
+use cyborg::types::{IdKind, Metric, QuantizerSpec};
 
 const KEY: [u8; 32] = [7; 32];
 
@@ -89,10 +89,10 @@ fn exact_search_equals_brute_force_under_every_metric() {
 #[test]
 fn a_trained_index_finds_what_brute_force_finds_and_survives_reopening() {
     for (metric, quantizer) in [
-        (Metric::Euclidean, QuantizerKind::Sq8),
-        (Metric::Cosine, QuantizerKind::Sq8),
-        (Metric::InnerProduct, QuantizerKind::Flat),
-        (Metric::SquaredEuclidean, QuantizerKind::Flat),
+        (Metric::Euclidean, QuantizerSpec::SQ8),
+        (Metric::Cosine, QuantizerSpec::SQ8),
+        (Metric::InnerProduct, QuantizerSpec::Flat),
+        (Metric::SquaredEuclidean, QuantizerSpec::Flat),
     ] {
         let dir = std::env::temp_dir().join(format!("cyborg-life-{}-{metric:?}", std::process::id()));
         let _ = std::fs::remove_dir_all(&dir);

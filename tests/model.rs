@@ -13,7 +13,7 @@ use cyborg::engine::*;
 use cyborg::error::Error;
 use cyborg::exec::Watch;
 use cyborg::rng::Rng;
-use cyborg::types::{IdKind, Metric, QuantizerKind};
+use cyborg::types::{IdKind, Metric, QuantizerSpec};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -78,7 +78,7 @@ impl Item {
 struct Setup {
     metric: Metric,
     id_kind: IdKind,
-    quantizer: QuantizerKind,
+    quantizer: QuantizerSpec,
     file: bool,
     mode: CacheMode,
     dim: usize,
@@ -87,7 +87,7 @@ struct Setup {
 
 fn setups() -> impl Strategy<Value = Setup> {
     let metrics = [Metric::Euclidean, Metric::SquaredEuclidean, Metric::Cosine, Metric::InnerProduct];
-    let quantizers = [QuantizerKind::Flat, QuantizerKind::Sq8];
+    let quantizers = [QuantizerSpec::Flat, QuantizerSpec::SQ8];
     let choices = (0..4usize, any::<bool>(), 0..2usize, any::<bool>(), any::<bool>(), 0..4usize, any::<bool>());
     choices.prop_map(move |(m, u64_ids, q, file, sealed, dim, tiny)| Setup {
         metric: metrics[m],

@@ -20,7 +20,7 @@ use cyborg::exec::{CancelToken, Watch};
 use cyborg::rng::Rng;
 use cyborg::store::fault::{Fault, FaultStore};
 use cyborg::store::memory::MemoryStore;
-use cyborg::types::{ContentsKind, IdKind, Metric, QuantizerKind};
+use cyborg::types::{ContentsKind, IdKind, Metric, QuantizerSpec};
 use parking_lot::RwLock;
 
 const DIM: usize = 12;
@@ -54,7 +54,7 @@ impl Item {
 struct Setup {
     file: bool,
     mode: CacheMode,
-    quantizer: QuantizerKind,
+    quantizer: QuantizerSpec,
     metric: Metric,
     cache_bytes: u64,
 }
@@ -534,10 +534,10 @@ fn many_threads_leave_what_the_model_says() {
     let seconds = 60.0 * soak();
     let tiny = 48 << 10;
     let all = [
-        (false, CacheMode::Plain, QuantizerKind::Sq8, Metric::Euclidean, tiny),
-        (true, CacheMode::Sealed, QuantizerKind::Sq8, Metric::Cosine, tiny),
-        (true, CacheMode::Plain, QuantizerKind::Flat, Metric::Euclidean, tiny),
-        (false, CacheMode::Sealed, QuantizerKind::Flat, Metric::SquaredEuclidean, 4 << 20),
+        (false, CacheMode::Plain, QuantizerSpec::SQ8, Metric::Euclidean, tiny),
+        (true, CacheMode::Sealed, QuantizerSpec::SQ8, Metric::Cosine, tiny),
+        (true, CacheMode::Plain, QuantizerSpec::Flat, Metric::Euclidean, tiny),
+        (false, CacheMode::Sealed, QuantizerSpec::Flat, Metric::SquaredEuclidean, 4 << 20),
     ];
     for (file, mode, quantizer, metric, cache_bytes) in all {
         let setup = Setup { file, mode, quantizer, metric, cache_bytes };

@@ -13,9 +13,9 @@ use cyborg::error::Error;
 use cyborg::exec::{Phase, Watch};
 use cyborg::store::fault::{Fault, FaultStore};
 use cyborg::store::memory::MemoryStore;
-use cyborg::types::{IdKind, Metric, QuantizerKind};
+use cyborg::types::{IdKind, Metric, QuantizerSpec};
 
-fn config(dim: usize, quantizer: QuantizerKind) -> IndexOptions {
+fn config(dim: usize, quantizer: QuantizerSpec) -> IndexOptions {
     IndexOptions {
         dimension: dim as u32,
         id_kind: IdKind::U64,
@@ -58,7 +58,7 @@ fn answers(index: &Index, queries: &[f32], dim: usize) -> Vec<(Vec<u64>, Vec<u32
 fn the_same_seed_and_data_give_the_same_lists_on_any_number_of_threads() {
     let dim = 20;
     let (data, queries) = (clustered(5000, dim, 1), clustered(40, dim, 2));
-    for quantizer in [QuantizerKind::Flat, QuantizerKind::Sq8] {
+    for quantizer in [QuantizerSpec::Flat, QuantizerSpec::SQ8] {
         let seen: Vec<_> = [1, 2, 3, 2]
             .into_iter()
             .map(|threads| {
@@ -88,7 +88,7 @@ fn list_unsorted(index: &Index) -> Vec<u8> {
 #[test]
 fn cancellation_is_noticed_within_a_tenth_of_a_second_in_every_phase_and_leaves_nothing_behind() {
     let dim = 100;
-    let (_db, index) = open(2, &config(dim, QuantizerKind::Sq8));
+    let (_db, index) = open(2, &config(dim, QuantizerSpec::SQ8));
     let data = clustered(60_000, dim, 1);
     for (i, part) in data.chunks(20_000 * dim).enumerate() {
         upsert(&index, i as u64 * 20_000, part, dim).unwrap();
@@ -129,7 +129,7 @@ fn cancellation_is_noticed_within_a_tenth_of_a_second_in_every_phase_and_leaves_
 
 #[test]
 fn refusals_say_what_is_needed_and_change_nothing() {
-    let (_db, index) = open(2, &config(4, QuantizerKind::Sq8));
+    let (_db, index) = open(2, &config(4, QuantizerSpec::SQ8));
     assert!(matches!(index.train(&lists(0)), Err(Error::InsufficientVectors { needed: 2, got: 0 })));
     upsert(&index, 0, &clustered(99, 4, 1), 4).unwrap();
     let before = index.describe().unwrap();
@@ -155,7 +155,7 @@ fn refusals_say_what_is_needed_and_change_nothing() {
 
 #[test]
 fn the_smallest_indexes_train_merge_and_answer() {
-    for quantizer in [QuantizerKind::Flat, QuantizerKind::Sq8] {
+    for quantizer in [QuantizerSpec::Flat, QuantizerSpec::SQ8] {
         for dim in [1usize, 3] {
             let (_db, index) = open(2, &config(dim, quantizer));
             upsert(&index, 0, &[], dim).unwrap();
@@ -193,7 +193,7 @@ fn the_smallest_indexes_train_merge_and_answer() {
 
 #[test]
 fn upserts_start_training_when_the_threshold_is_passed_and_only_then() {
-    let o = IndexOptions { auto_train_disabled: false, retrain_threshold: 500, ..config(4, QuantizerKind::Sq8) };
+    let o = IndexOptions { auto_train_disabled: false, retrain_threshold: 500, ..config(4, QuantizerSpec::SQ8) };
     let (db, index) = open(2, &o);
     let data = clustered(3000, 4, 1);
     let first = upsert(&index, 0, &data[..500 * 4], 4).unwrap();
@@ -222,7 +222,7 @@ fn upserts_start_training_when_the_threshold_is_passed_and_only_then() {
 
 #[test]
 fn a_job_that_was_cancelled_is_not_started_again_by_the_next_upsert() {
-    let o = IndexOptions { auto_train_disabled: false, retrain_threshold: 2000, ..config(16, QuantizerKind::Sq8) };
+    let o = IndexOptions { auto_train_disabled: false, retrain_threshold: 2000, ..config(16, QuantizerSpec::SQ8) };
     let (db, index) = open(1, &o);
     let data = clustered(9000, 16, 1);
     assert!(upsert(&index, 0, &data[..4000 * 16], 16).unwrap().training_triggered);
@@ -250,9 +250,9 @@ fn wait_idle(db: &Db, index: &Index) {
 #[test]
 fn one_job_an_index_and_the_db_lists_them() {
     let dim = 32;
-    let (db, a) = open(2, &config(dim, QuantizerKind::Sq8));
-    let b = db.create_index("b", &KEY, &config(dim, QuantizerKind::Flat)).unwrap();
-    let idle = db.create_index("c", &KEY, &config(dim, QuantizerKind::Flat)).unwrap();
+    let (db, a) = open(2, &config(dim, QuantizerSpec::SQ8));
+    let b = db.create_index("b", &KEY, &config(dim, QuantizerSpec::Flat)).unwrap();
+    let idle = db.create_index("c", &KEY, &config(dim, QuantizerSpec::Flat)).unwrap();
     let data = clustered(20_000, dim, 1);
     for index in [&a, &b] {
         upsert(index, 0, &data, dim).unwrap();
@@ -274,7 +274,7 @@ fn one_job_an_index_and_the_db_lists_them() {
 #[test]
 fn progress_goes_through_the_phases_in_order() {
     let dim = 48;
-    let (_db, index) = open(2, &config(dim, QuantizerKind::Sq8));
+    let (_db, index) = open(2, &config(dim, QuantizerSpec::SQ8));
     upsert(&index, 0, &clustered(30_000, dim, 1), dim).unwrap();
     let job = index.train(&lists(300)).unwrap();
     let mut seen = vec![job.read()];
@@ -299,13 +299,13 @@ fn progress_goes_through_the_phases_in_order() {
 #[test]
 fn closing_a_db_cancels_its_jobs_and_waits_for_them() {
     let dim = 64;
-    let (db, index) = open(2, &config(dim, QuantizerKind::Sq8));
+    let (db, index) = open(2, &config(dim, QuantizerSpec::SQ8));
     upsert(&index, 0, &clustered(40_000, dim, 1), dim).unwrap();
     for delay in [0, 40] {
         let (db, index) = match delay {
             0 => (Arc::clone(&db), Arc::clone(&index)),
             _ => {
-                let (db, index) = open(2, &config(dim, QuantizerKind::Sq8));
+                let (db, index) = open(2, &config(dim, QuantizerSpec::SQ8));
                 upsert(&index, 0, &clustered(40_000, dim, 1), dim).unwrap();
                 (db, index)
             }
@@ -326,7 +326,7 @@ fn closing_a_db_cancels_its_jobs_and_waits_for_them() {
 #[test]
 fn a_job_of_a_dropped_index_fails_and_the_others_go_on() {
     let dim = 32;
-    let (db, index) = open(2, &config(dim, QuantizerKind::Sq8));
+    let (db, index) = open(2, &config(dim, QuantizerSpec::SQ8));
     upsert(&index, 0, &clustered(20_000, dim, 1), dim).unwrap();
     let job = index.train(&lists(400)).unwrap();
     std::thread::sleep(Duration::from_millis(20));
@@ -334,7 +334,7 @@ fn a_job_of_a_dropped_index_fails_and_the_others_go_on() {
     let state = job.wait(Some(Duration::from_secs(60)));
     assert!(matches!(state, JobState::Cancelled | JobState::Failed), "{state:?}");
     // The name is free again.
-    let again = db.create_index("a", &KEY, &config(dim, QuantizerKind::Sq8)).unwrap();
+    let again = db.create_index("a", &KEY, &config(dim, QuantizerSpec::SQ8)).unwrap();
     upsert(&again, 0, &clustered(100, dim, 1), dim).unwrap();
     train(&again, &lists(5));
     assert!(matches!(index.count(), Err(Error::Closed { .. })));
@@ -344,7 +344,7 @@ fn a_job_of_a_dropped_index_fails_and_the_others_go_on() {
 fn a_panic_in_the_log_callback_ends_no_job_and_no_thread() {
     let log: LogSink = Arc::new(|_, _, _| panic!("planted"));
     let db = Db::open("memory:", DbOptions { threads: 1, log: Some(log), ..DbOptions::default() }).unwrap();
-    let index = db.create_index("a", &KEY, &config(4, QuantizerKind::Flat)).unwrap();
+    let index = db.create_index("a", &KEY, &config(4, QuantizerSpec::Flat)).unwrap();
     upsert(&index, 0, &clustered(100, 4, 1), 4).unwrap();
     train(&index, &lists(5));
     train(&index, &lists(6));
@@ -359,7 +359,7 @@ fn a_job_that_fails_says_why_and_leaves_the_old_generation_and_no_objects() {
         let open =
             || Db::over(Backend::over(Arc::clone(&store) as _), DbOptions { threads: 2, ..DbOptions::default() });
         let db = open();
-        let index = db.create_index("a", &KEY, &config(dim, QuantizerKind::Sq8)).unwrap();
+        let index = db.create_index("a", &KEY, &config(dim, QuantizerSpec::SQ8)).unwrap();
         upsert(&index, 0, &clustered(12_000, dim, 1), dim).unwrap();
         // One run of several objects, and a tail that every job has to merge.
         train(&index, &TrainOptions { max_iters: 2, ..lists(8) });
@@ -409,7 +409,7 @@ fn a_job_that_fails_says_why_and_leaves_the_old_generation_and_no_objects() {
 #[test]
 fn training_goes_on_beside_writers_and_readers() {
     let dim = 24;
-    let (_db, index) = open(2, &config(dim, QuantizerKind::Sq8));
+    let (_db, index) = open(2, &config(dim, QuantizerSpec::SQ8));
     upsert(&index, 0, &clustered(8000, dim, 1), dim).unwrap();
     let stop = AtomicBool::new(false);
     let fresh = clustered(2000, dim, 7);
@@ -452,7 +452,7 @@ fn automatic_probes_reach_the_target_on_held_out_words() {
     let dim = 100;
     let words = words();
     let (held_out, indexed) = words.split_at(400 * dim);
-    for quantizer in [QuantizerKind::Flat, QuantizerKind::Sq8] {
+    for quantizer in [QuantizerSpec::Flat, QuantizerSpec::SQ8] {
         let o = IndexOptions { metric: Metric::Cosine, ..config(dim, quantizer) };
         let (_db, index) = open(2, &o);
         upsert(&index, 0, indexed, dim).unwrap();

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use cyborg::engine::*;
 use cyborg::exec::Watch;
-use cyborg::types::{IdKind, Metric, QuantizerKind};
+use cyborg::types::{IdKind, Metric, QuantizerSpec};
 use sha2::{Digest, Sha256};
 
 const KEY: [u8; 32] = [3; 32];
@@ -56,7 +56,7 @@ fn read(file: &[u8]) -> Words {
     Words { dim, base, queries, nearest }
 }
 
-fn trained(quantizer: QuantizerKind) -> (Arc<Db>, Arc<Index>) {
+fn trained(quantizer: QuantizerSpec) -> (Arc<Db>, Arc<Index>) {
     let db = Db::open("memory:", DbOptions::default()).unwrap();
     let options = IndexOptions {
         metric: Metric::Cosine,
@@ -94,7 +94,7 @@ fn recall(index: &Index, n_probes: u32) -> (f64, f64) {
 /// The figure that automatic probes aim at is 0.95; 500 queries estimate it to about 0.007.
 #[test]
 fn automatic_probes_reach_the_wished_recall_on_unseen_words() {
-    for quantizer in [QuantizerKind::Flat, QuantizerKind::Sq8] {
+    for quantizer in [QuantizerSpec::Flat, QuantizerSpec::SQ8] {
         let (_db, index) = trained(quantizer);
         let (automatic, scanned) = recall(&index, 0);
         assert!(automatic >= 0.935, "{quantizer:?}: {automatic}");
@@ -105,10 +105,10 @@ fn automatic_probes_reach_the_wished_recall_on_unseen_words() {
 
 #[test]
 fn every_list_probed_is_as_good_as_exact_search() {
-    let (_db, index) = trained(QuantizerKind::Flat);
+    let (_db, index) = trained(QuantizerSpec::Flat);
     let (flat, scanned) = recall(&index, u32::MAX);
     assert_eq!((flat, scanned as usize), (1.0, WORDS.base.len() / WORDS.dim));
-    let (_db, index) = trained(QuantizerKind::Sq8);
+    let (_db, index) = trained(QuantizerSpec::SQ8);
     let (sq8, _) = recall(&index, u32::MAX);
     assert!(sq8 >= 0.998, "codes and rerank lose {}", 1.0 - sq8);
 }

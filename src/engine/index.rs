@@ -27,7 +27,6 @@ use super::write::{Op, Request};
 use crate::crypto::{ObjectRef, Sealed, Vault};
 use crate::error::{Error, Result};
 use crate::exec::Watch;
-use crate::types::QuantizerKind;
 
 /// How long a process that only reads may answer from what it knows before it looks for a newer commit.
 const REFRESH: Duration = Duration::from_millis(100);
@@ -287,10 +286,5 @@ impl Index {
         let done = self.write(Op::Delete(column)).map_err(|e| self.cause(e))?;
         self.merge_if_due();
         Ok(done.deleted)
-    }
-
-    /// The quantizer that training will use.
-    pub(super) fn quantizer(&self) -> QuantizerKind {
-        self.snapshot.load().config.quantizer
     }
 }

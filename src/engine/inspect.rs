@@ -13,6 +13,7 @@ use super::results::{IndexInfo, IndexStats, Items, StringColumn};
 use super::snapshot::Snapshot;
 use crate::error::{Error, Result};
 use crate::exec::Watch;
+use crate::types::QuantizerSpec;
 
 impl Index {
     /// The rows of `ids` (`None` = not there) and the snapshot they belong to.
@@ -86,6 +87,7 @@ impl Index {
             dimension,
             metric,
             quantizer: s.config.quantizer,
+            coded: generation.map_or(QuantizerSpec::Flat, |g| g.quantizer.spec()),
             id_kind,
             trained: generation.is_some_and(|g| g.number > 0),
             training,

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! u8 version
-//! u32 dimension, u8 metric, u8 quantizer, u8 id kind, u8 flags (1 = no auto-training), u64 retrain threshold,
-//! f32 target recall, u64 seed
+//! u32 dimension, u8 metric, u8 quantizer (0 = automatic), u8 its bits, u32 its sub-vectors, u8 id kind,
+//! u8 flags (1 = no auto-training, 2 = rotation), u64 retrain threshold, f32 target recall, u64 seed
 //! u8 has generation, [reference]
 //! u32 runs, x reference of the directory
 //! u8 has tombstones, [reference]
@@ -17,10 +17,11 @@ use super::options::IndexOptions;
 use super::wire::{Put, Reader};
 use crate::crypto::ObjectRef;
 use crate::error::{Error, Result};
-use crate::types::{IdKind, MAX_DIMENSION, Metric, QuantizerKind};
+use crate::types::{IdKind, MAX_DIMENSION, Metric, QuantizerSpec};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const NO_AUTO_TRAIN: u8 = 1;
+const ROTATION: u8 = 2;
 
 /// Items that may gather before training starts by itself, unless configured.
 const DEFAULT_RETRAIN_THRESHOLD: u64 = 10_000;
@@ -33,7 +34,8 @@ pub(super) struct Config {
     /// 0 = not yet known.
     pub(super) dimension: u32,
     pub(super) metric: Metric,
-    pub(super) quantizer: QuantizerKind,
+    /// `None` = the library's choice, made at training.
+    pub(super) quantizer: Option<QuantizerSpec>,
     pub(super) id_kind: IdKind,
     pub(super) auto_train: bool,
     pub(super) retrain_threshold: u64,
@@ -50,10 +52,13 @@ impl Config {
         if !(0.0..1.0).contains(&o.target_recall) {
             return Err(Error::invalid("target_recall", o.target_recall, "above 0 and below 1, or 0 for 0.95"));
         }
+        if let Some(quantizer) = o.quantizer {
+            quantizer.check(o.dimension)?;
+        }
         Ok(Self {
             dimension: o.dimension,
             metric: o.metric,
-            quantizer: o.quantizer.unwrap_or(QuantizerKind::Sq8),
+            quantizer: o.quantizer,
             id_kind: o.id_kind,
             auto_train: !o.auto_train_disabled,
             retrain_threshold: if o.retrain_threshold == 0 { DEFAULT_RETRAIN_THRESHOLD } else { o.retrain_threshold },
@@ -86,9 +91,16 @@ impl Manifest {
         out.put_u8(VERSION);
         out.put_u32(c.dimension);
         out.put_u8(c.metric as u8);
-        out.put_u8(c.quantizer as u8);
+        let (bits, m, rotation) = match c.quantizer {
+            None | Some(QuantizerSpec::Flat) => (0, 0, false),
+            Some(QuantizerSpec::Sq { bits } | QuantizerSpec::RaBitQ { bits }) => (bits, 0, false),
+            Some(QuantizerSpec::Pq { m, bits, rotation }) => (bits, m, rotation),
+        };
+        out.put_u8(c.quantizer.map_or(0, |q| q.kind() as u8));
+        out.put_u8(bits);
+        out.put_u32(m);
         out.put_u8(c.id_kind as u8);
-        out.put_u8(if c.auto_train { 0 } else { NO_AUTO_TRAIN });
+        out.put_u8(if c.auto_train { 0 } else { NO_AUTO_TRAIN } | if rotation { ROTATION } else { 0 });
         out.put_u64(c.retrain_threshold);
         out.put_f32(c.target_recall);
         out.put_u64(c.seed);
@@ -107,24 +119,29 @@ impl Manifest {
             VERSION => {}
             v => return Err(Error::Version { what: "manifest", got: v.into(), supported: VERSION.into() }),
         }
+        let (dimension, metric) = (r.u32()?, Metric::from_number(r.u8()?.into()).map_err(|_| corrupt(()))?);
+        let (kind, bits, m, id_kind, flags) = (r.u8()?, r.u8()?, r.u32()?, r.u8()?, r.u8()?);
+        let quantizer = match (kind, bits, m, flags & ROTATION != 0) {
+            (0, 0, 0, false) => None,
+            (1, 0, 0, false) => Some(QuantizerSpec::Flat),
+            (2, bits, 0, false) => Some(QuantizerSpec::Sq { bits }),
+            (3, bits, m, rotation) => Some(QuantizerSpec::Pq { m, bits, rotation }),
+            (4, bits, 0, false) => Some(QuantizerSpec::RaBitQ { bits }),
+            _ => return Err(corrupt(())),
+        };
+        if flags & !(NO_AUTO_TRAIN | ROTATION) != 0 || quantizer.is_some_and(|q| q.check(dimension).is_err()) {
+            return Err(corrupt(()));
+        }
         let config = Config {
-            dimension: r.u32()?,
-            metric: Metric::from_number(r.u8()?.into()).map_err(|_| corrupt(()))?,
-            quantizer: match r.u8()? {
-                1 => QuantizerKind::Flat,
-                2 => QuantizerKind::Sq8,
-                _ => return Err(corrupt(())),
-            },
-            id_kind: match r.u8()? {
+            dimension,
+            metric,
+            quantizer,
+            id_kind: match id_kind {
                 1 => IdKind::Bytes,
                 2 => IdKind::U64,
                 _ => return Err(corrupt(())),
             },
-            auto_train: match r.u8()? {
-                0 => true,
-                NO_AUTO_TRAIN => false,
-                _ => return Err(corrupt(())),
-            },
+            auto_train: flags & NO_AUTO_TRAIN == 0,
             retrain_threshold: r.u64()?,
             target_recall: r.f32()?,
             seed: r.u64()?,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::types::{IdKind, MAX_ID_LEN, Metric, QuantizerKind};
+use crate::types::{IdKind, MAX_ID_LEN, Metric, QuantizerSpec};
 
 /// How the cache keeps inverted lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -57,8 +57,8 @@ pub struct IndexOptions {
     pub dimension: u32,
     /// How far apart two vectors are.
     pub metric: Metric,
-    /// How vectors are coded in lists once trained; `None` = the library's choice (SQ8).
-    pub quantizer: Option<QuantizerKind>,
+    /// How vectors are coded in lists once trained; `None` = the library's choice, see ARCHITECTURE.md.
+    pub quantizer: Option<QuantizerSpec>,
     /// Whether ids are byte strings or numbers.
     pub id_kind: IdKind,
     /// Never start a training job from an upsert.

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::exec::ProgressReading;
-use crate::types::{ContentsKind, IdKind, Metric, QuantizerKind};
+use crate::types::{ContentsKind, IdKind, Metric, QuantizerSpec};
 
 /// Owned byte strings: one data buffer and `len + 1` offsets.
 #[derive(Clone, Debug)]
@@ -147,8 +147,10 @@ pub struct IndexInfo {
     pub dimension: u32,
     /// Metric.
     pub metric: Metric,
-    /// Quantizer once trained.
-    pub quantizer: QuantizerKind,
+    /// As configured; `None` = the library's choice.
+    pub quantizer: Option<QuantizerSpec>,
+    /// How the present lists are coded: flat while untrained.
+    pub coded: QuantizerSpec,
     /// Id kind.
     pub id_kind: IdKind,
     /// Whether it has a trained generation.

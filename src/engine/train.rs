@@ -27,9 +27,9 @@ use crate::error::{Error, Result, try_with_capacity};
 use crate::exec::{Phase, Watch};
 use crate::ivf::Centroids;
 use crate::kmeans;
-use crate::quant::Quantizer;
+use crate::quant::{Quantizer, Sample};
 use crate::rng::{Rng, sample_indices};
-use crate::types::Metric;
+use crate::types::{Metric, QuantizerSpec};
 
 /// Rounds of catching up with writers before the last one is done under the writer's lock.
 const CATCH_UP_ROUNDS: usize = 8;
@@ -186,7 +186,10 @@ impl Index {
         let (rows, assignment) = shuffle(&found.centroids, found.assignment, dim, plan.seed);
         job.progress.enter(Phase::Quantizer, 0);
         let centroids = Centroids::new(dim, rows)?;
-        let quantizer = Quantizer::train(self.quantizer(), similarity, dim, &sample, &assignment, &centroids)?;
+        let spec = s.config.quantizer.unwrap_or(QuantizerSpec::SQ8).resolve(dim as u32);
+        let exec = &self.shared.exec;
+        let fit = Sample { rows: &sample, lists: &assignment, centroids: &centroids, seed: plan.seed, exec, watch };
+        let quantizer = Quantizer::train(spec, similarity, &fit)?;
         watch.check()?;
         let number = s.generation.as_ref().map_or(0, |g| g.number) + 1;
         let calibrator = Calibrator::new(s.config.metric, &centroids, &held_out, &self.shared.exec, watch)?;

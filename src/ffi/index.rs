@@ -13,7 +13,7 @@ use super::handle::{self, Handle, Table};
 use super::read::{Out, OutStruct, Sized32, flag, options, reserved, text};
 use crate::engine::{Db, Index, IndexInfo, IndexOptions, IndexStats};
 use crate::error::{Error, Result};
-use crate::types::{IdKind, Metric, QuantizerKind};
+use crate::types::{IdKind, Metric, QuantizerKind, QuantizerSpec};
 
 /// An open index. Opening one twice gives two handles on the same index.
 /// Any thread may use it at any time; cyborg_index_free() must be the last call. Keeps its db alive.
@@ -201,8 +201,8 @@ unsafe impl Sized32 for cyborg_index_stats_info {}
 fn index_options(o: &cyborg_index_options) -> Result<IndexOptions> {
     let quantizer = match (o.quantizer, o.sq_bits) {
         (CYBORG_QUANTIZER_AUTO, 0) => None,
-        (CYBORG_QUANTIZER_FLAT, 0) => Some(QuantizerKind::Flat),
-        (CYBORG_QUANTIZER_SQ, 0 | 8) => Some(QuantizerKind::Sq8),
+        (CYBORG_QUANTIZER_FLAT, 0) => Some(QuantizerSpec::Flat),
+        (CYBORG_QUANTIZER_SQ, 0 | 8) => Some(QuantizerSpec::SQ8),
         (CYBORG_QUANTIZER_SQ, _) => return Err(Error::Unsupported { what: "sq_bits other than 8" }),
         (CYBORG_QUANTIZER_AUTO | CYBORG_QUANTIZER_FLAT, n) => {
             return Err(Error::invalid("sq_bits", n, "0 unless the quantizer is SQ"));
@@ -304,16 +304,18 @@ pub unsafe extern "C" fn cyborg_index_describe(
 }
 
 fn info(i: &IndexInfo) -> cyborg_index_info {
-    let (quantizer, quantizer_bits) = match i.quantizer {
-        QuantizerKind::Flat => (CYBORG_QUANTIZER_FLAT, 32),
-        QuantizerKind::Sq8 => (CYBORG_QUANTIZER_SQ, 8),
+    let (quantizer, quantizer_bits) = match i.coded {
+        QuantizerSpec::Flat => (QuantizerKind::Flat, 32),
+        QuantizerSpec::Sq { bits } => (QuantizerKind::Sq, bits),
+        QuantizerSpec::Pq { bits, .. } => (QuantizerKind::Pq, bits),
+        QuantizerSpec::RaBitQ { bits } => (QuantizerKind::RaBitQ, bits),
     };
     cyborg_index_info {
         struct_size: 0,
         dimension: i.dimension,
         metric: i.metric as i32,
-        quantizer,
-        quantizer_bits,
+        quantizer: quantizer as i32,
+        quantizer_bits: quantizer_bits.into(),
         id_kind: i.id_kind as i32,
         trained: u32::from(i.trained),
         training: u32::from(i.training),

@@ -1,9 +1,9 @@
 //! Quantizers: how the vectors of a list are coded, and how a block of codes is scored.
 //!
-//! One scheme a file ([`Flat`], [`Sq8`]), closed under [`Quantizer`]. All code 16 vectors to a block in the layouts
-//! of [`crate::kernels`]. Scores are on the scale of [`Similarity`], greater = nearer, so lists of either scheme
-//! rank together with exact scores. Knows no files: [`Quantizer::write`] and [`Quantizer::read`] are the bytes the
-//! engine seals, drawn in FORMAT.md.
+//! One scheme a file, each a [`Scheme`], closed under [`Quantizer`]. All code 16 vectors to a block in the layouts of
+//! [`crate::kernels`]. Scores are on the scale of [`Similarity`], greater = nearer, so lists of any scheme rank
+//! together with exact scores. Knows no files: [`Quantizer::write`] and [`Quantizer::read`] are the bytes the engine
+//! seals, drawn in FORMAT.md.
 
 mod flat;
 mod sq8;
@@ -16,12 +16,68 @@ pub use sq8::Sq8;
 use zeroize::Zeroize;
 
 use crate::error::{Error, Result};
+use crate::exec::{Exec, Watch};
 use crate::ivf::Centroids;
 use crate::kernels::{Kernels, LANES};
-use crate::types::{MAX_DIMENSION, QuantizerKind, Similarity};
+use crate::types::{MAX_DIMENSION, QuantizerKind, QuantizerSpec, Similarity};
 
 /// Bytes of the head of a written quantizer: kind u8, similarity u8, zero u16, dimension u32.
 const HEAD: usize = 8;
+
+/// What a quantizer is fitted to, and with what.
+#[derive(Clone, Copy)]
+pub struct Sample<'a> {
+    /// `n x dim` values, at least one row.
+    pub rows: &'a [f32],
+    /// The list of each row.
+    pub lists: &'a [u32],
+    /// Centroids of the lists.
+    pub centroids: &'a Centroids,
+    /// The same seed and rows give the same quantizer.
+    pub seed: u64,
+    /// Threads to use.
+    pub exec: &'a Exec,
+    /// Looked at within some milliseconds of work.
+    pub watch: &'a Watch,
+}
+
+/// One way of coding vectors.
+trait Scheme {
+    /// With all parameters filled in.
+    fn spec(&self) -> QuantizerSpec;
+
+    /// Values of a vector.
+    fn dim(&self) -> usize;
+
+    /// What its scores are.
+    fn similarity(&self) -> Similarity;
+
+    /// Bytes of a block of 16 vectors, a multiple of 64.
+    fn block_bytes(&self) -> usize;
+
+    /// Candidates to rank again, as a multiple of k; 0 for exact scores.
+    fn default_rerank_mult(&self) -> u32;
+
+    /// Whether scores are upper bounds, see [`Quantizer::scores_are_bounds`].
+    fn scores_are_bounds(&self) -> bool {
+        false
+    }
+
+    /// See [`Quantizer::encode`]; lengths were checked.
+    fn encode(&self, centroid: &[f32], rows: &[f32], first_lane: usize, out: &mut [u8]);
+
+    /// Makes `prepared.query` ready.
+    fn prepare(&self, _prepared: &mut Prepared) {}
+
+    /// See [`Quantizer::score`].
+    fn score(&self, kernels: &Kernels, prepared: &Prepared, centroid: &[f32], blocks: &[u8], out: &mut [f32]);
+
+    /// Writes into `out` the vector in `lane` of `block`.
+    fn decode(&self, centroid: &[f32], block: &[u8], lane: usize, out: &mut [f32]);
+
+    /// Appends what follows the head.
+    fn write(&self, _out: &mut Vec<u8>) {}
+}
 
 /// How the vectors of an index are coded.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,19 +108,28 @@ impl Prepared {
 }
 
 impl Quantizer {
-    /// Fits a quantizer to a sample: `rows` (`n x dim`), the list of each row and the lists' centroids.
-    pub fn train(
-        kind: QuantizerKind,
-        similarity: Similarity,
-        dim: usize,
-        rows: &[f32],
-        assignment: &[u32],
-        centroids: &Centroids,
-    ) -> Result<Self> {
-        check_dim(dim)?;
-        match kind {
-            QuantizerKind::Flat => Ok(Self::flat(similarity, dim)),
-            QuantizerKind::Sq8 => Sq8::train(similarity, dim, rows, assignment, centroids).map(Self::Sq8),
+    /// Fits a quantizer of `spec`, whose parameters are filled in, to a sample.
+    pub fn train(spec: QuantizerSpec, similarity: Similarity, sample: &Sample<'_>) -> Result<Self> {
+        let dim = sample.centroids.dim();
+        spec.check(dim as u32)?;
+        let n = sample.lists.len();
+        if Some(sample.rows.len()) != n.checked_mul(dim) || n == 0 {
+            return Err(Error::invalid("row values", sample.rows.len(), "at least one row, one list per row"));
+        }
+        if let Some(&list) = sample.lists.iter().find(|&&list| list as usize >= sample.centroids.len()) {
+            return Err(Error::invalid("list", list, "below the number of centroids"));
+        }
+        match spec {
+            QuantizerSpec::Flat => Ok(Self::flat(similarity, dim)),
+            QuantizerSpec::Sq { bits: 8 } => Sq8::train(similarity, sample).map(Self::Sq8),
+            _ => Err(Error::Unsupported { what: "this quantizer" }),
+        }
+    }
+
+    fn scheme(&self) -> &dyn Scheme {
+        match self {
+            Self::Flat(flat) => flat,
+            Self::Sq8(sq8) => sq8,
         }
     }
 
@@ -74,71 +139,57 @@ impl Quantizer {
         Self::Flat(Flat::new(similarity, dim))
     }
 
-    /// Which scheme.
+    /// Which scheme, with all parameters filled in.
     #[must_use]
-    pub fn kind(&self) -> QuantizerKind {
-        match self {
-            Self::Flat(_) => QuantizerKind::Flat,
-            Self::Sq8(_) => QuantizerKind::Sq8,
-        }
+    pub fn spec(&self) -> QuantizerSpec {
+        self.scheme().spec()
     }
 
     /// Values of a vector.
     #[must_use]
     pub fn dim(&self) -> usize {
-        match self {
-            Self::Flat(flat) => flat.dim(),
-            Self::Sq8(sq8) => sq8.dim(),
-        }
+        self.scheme().dim()
     }
 
     /// What its scores are.
     #[must_use]
     pub fn similarity(&self) -> Similarity {
-        match self {
-            Self::Flat(flat) => flat.similarity(),
-            Self::Sq8(sq8) => sq8.similarity(),
-        }
+        self.scheme().similarity()
     }
 
     /// Bytes of a block of 16 vectors, a multiple of 64.
     #[must_use]
     pub fn block_bytes(&self) -> usize {
-        match self {
-            Self::Flat(flat) => flat.block_bytes(),
-            Self::Sq8(sq8) => sq8.block_bytes(),
-        }
+        self.scheme().block_bytes()
     }
 
     /// Whether scores are estimates, so that the best must be ranked again by the vectors themselves.
     #[must_use]
     pub fn needs_rerank(&self) -> bool {
-        matches!(self, Self::Sq8(_))
+        !matches!(self, Self::Flat(_))
     }
 
     /// Candidates to rank again, as a multiple of k; 0 for exact scores.
     #[must_use]
     pub fn default_rerank_mult(&self) -> u32 {
-        match self {
-            Self::Flat(_) => 0,
-            Self::Sq8(_) => sq8::RERANK,
-        }
+        self.scheme().default_rerank_mult()
+    }
+
+    /// Whether scores are upper bounds that hold with high probability: ranking again from the greatest down may stop
+    /// at the first that is below the k-th best exact score.
+    #[must_use]
+    pub fn scores_are_bounds(&self) -> bool {
+        self.scheme().scores_are_bounds()
     }
 
     /// Codes `rows` (`n x dim`), vectors of the list of `centroid`, into the lanes `first_lane..first_lane + n` of the
     /// blocks `out`. Other lanes keep their bytes, so a partly filled block can be filled up.
     pub fn encode(&self, centroid: &[f32], rows: &[f32], first_lane: usize, out: &mut [u8]) {
-        let n = rows.len() / self.dim();
-        assert_eq!(rows.len(), n * self.dim(), "rows are not whole");
-        assert!((first_lane + n).div_ceil(LANES) * self.block_bytes() <= out.len(), "blocks shorter than rows");
-        for (i, row) in rows.chunks_exact(self.dim()).enumerate() {
-            let position = first_lane + i;
-            let block = &mut out[position / LANES * self.block_bytes()..][..self.block_bytes()];
-            match self {
-                Self::Flat(flat) => flat.encode(row, position % LANES, block),
-                Self::Sq8(sq8) => sq8.encode(centroid, row, position % LANES, block),
-            }
-        }
+        let scheme = self.scheme();
+        let n = rows.len() / scheme.dim();
+        assert_eq!(rows.len(), n * scheme.dim(), "rows are not whole");
+        assert!((first_lane + n).div_ceil(LANES) * scheme.block_bytes() <= out.len(), "blocks shorter than rows");
+        scheme.encode(centroid, rows, first_lane, out);
     }
 
     /// Makes `query` (`dim` values) ready; once a query, whatever the number of lists.
@@ -146,29 +197,21 @@ impl Quantizer {
         assert_eq!(query.len(), self.dim(), "query of another dimension");
         out.query.clear();
         out.query.extend_from_slice(query);
-        if let Self::Sq8(sq8) = self {
-            sq8.prepare(out);
-        }
+        self.scheme().prepare(out);
     }
 
     /// Scores the `out.len()` lanes of `blocks` (on a 4-byte border; 64 is faster), codes of the list of `centroid`.
     /// Lanes that were never filled score arbitrarily.
     pub fn score(&self, kernels: &Kernels, prepared: &Prepared, centroid: &[f32], blocks: &[u8], out: &mut [f32]) {
-        match self {
-            Self::Flat(flat) => flat.score(kernels, &prepared.query, blocks, out),
-            Self::Sq8(sq8) => sq8.score(kernels, prepared, centroid, blocks, out),
-        }
+        self.scheme().score(kernels, prepared, centroid, blocks, out);
     }
 
     /// Writes into `out` (`dim` values) the vector at `position` of the list of `centroid`, as its code says: exact
-    /// for flat codes, see [`Sq8`] for the error of the others.
+    /// for flat codes, see the schemes for the error of the others.
     pub fn decode(&self, centroid: &[f32], blocks: &[u8], position: usize, out: &mut [f32]) {
         assert_eq!(out.len(), self.dim(), "vector of another dimension");
         let block = &blocks[position / LANES * self.block_bytes()..][..self.block_bytes()];
-        match self {
-            Self::Flat(flat) => flat.decode(block, position % LANES, out),
-            Self::Sq8(sq8) => sq8.decode(centroid, block, position % LANES, out),
-        }
+        self.scheme().decode(centroid, block, position % LANES, out);
     }
 
     /// Appends the bytes that [`Quantizer::read`] takes.
@@ -177,11 +220,9 @@ impl Quantizer {
             Similarity::L2 => 1,
             Similarity::Dot => 2,
         };
-        out.extend_from_slice(&[self.kind() as u8, similarity, 0, 0]);
+        out.extend_from_slice(&[self.spec().kind() as u8, similarity, 0, 0]);
         out.extend_from_slice(&(self.dim() as u32).to_le_bytes());
-        if let Self::Sq8(sq8) = self {
-            sq8.write(out);
-        }
+        self.scheme().write(out);
     }
 
     /// The quantizer of `bytes`, which hold it and nothing else; anything else is `Corrupt`.
@@ -199,22 +240,29 @@ impl Quantizer {
             return Err(corrupt);
         }
         let dim = dim as usize;
-        match kind {
-            k if k == QuantizerKind::Flat as u8 && body.is_empty() => Ok(Self::flat(similarity, dim)),
-            k if k == QuantizerKind::Sq8 as u8 => Sq8::read(similarity, dim, body).map(Self::Sq8).ok_or(corrupt),
-            _ => Err(corrupt),
-        }
+        let read = match kind {
+            k if k == QuantizerKind::Flat as u8 => body.is_empty().then(|| Self::flat(similarity, dim)),
+            k if k == QuantizerKind::Sq as u8 => Sq8::read(similarity, dim, body).map(Self::Sq8),
+            _ => None,
+        };
+        read.ok_or(corrupt)
+    }
+}
+
+/// Calls `f(row, lane, block)` for every row that [`Scheme::encode`] is given, for schemes that code row by row.
+fn each_lane(
+    (dim, block_bytes): (usize, usize),
+    rows: &[f32],
+    first_lane: usize,
+    out: &mut [u8],
+    mut f: impl FnMut(&[f32], usize, &mut [u8]),
+) {
+    for (position, row) in (first_lane..).zip(rows.chunks_exact(dim)) {
+        f(row, position % LANES, &mut out[position / LANES * block_bytes..][..block_bytes]);
     }
 }
 
 /// The first 4 bytes of `bytes`, which the caller knows to be there.
 fn four(bytes: &[u8]) -> [u8; 4] {
     bytes.first_chunk().copied().unwrap_or_default()
-}
-
-fn check_dim(dim: usize) -> Result<()> {
-    if dim == 0 || dim > MAX_DIMENSION as usize {
-        return Err(Error::invalid("dimension", dim, "1 to 65536"));
-    }
-    Ok(())
 }

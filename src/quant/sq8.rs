@@ -14,16 +14,16 @@
 //!
 //! Block: `ceil(dim / 4)` groups of 64 bytes, see [`crate::kernels`]; L2 adds 16 float32 terms.
 
-use crate::error::{Error, Result};
-use crate::ivf::Centroids;
+use super::{Prepared, Sample, Scheme, each_lane};
+use crate::error::Result;
 use crate::ivf::bytes::{round, stride};
 use crate::ivf::quantise_query;
 use crate::kernels::{Kernels, LANES};
-use crate::types::Similarity;
+use crate::types::{QuantizerSpec, Similarity};
 
 /// Candidates ranked again, times k. On `GloVe` (331,479 x 100, k 10) once k holds 0.982 of the true neighbours and
 /// twice k all of 5000.
-pub(super) const RERANK: u32 = 2;
+const RERANK: u32 = 2;
 /// Residuals a dimension is trained on.
 const SAMPLE: usize = 8192;
 /// How far the range of a sample of one row is widened; it falls with the root of the rows.
@@ -47,20 +47,9 @@ pub struct Sq8 {
 
 impl Sq8 {
     /// Chooses per dimension the range of least squared error among some that cut off outliers.
-    pub(super) fn train(
-        similarity: Similarity,
-        dim: usize,
-        rows: &[f32],
-        assignment: &[u32],
-        centroids: &Centroids,
-    ) -> Result<Self> {
-        let n = assignment.len();
-        if Some(rows.len()) != n.checked_mul(dim) || n == 0 || centroids.dim() != dim {
-            return Err(Error::invalid("row values", rows.len(), "at least one row, one list per row"));
-        }
-        if let Some(&list) = assignment.iter().find(|&&list| list as usize >= centroids.len()) {
-            return Err(Error::invalid("list", list, "below the number of centroids"));
-        }
+    pub(super) fn train(similarity: Similarity, sample: &Sample<'_>) -> Result<Self> {
+        let Sample { rows, lists, centroids, .. } = *sample;
+        let (n, dim) = (lists.len(), centroids.dim());
         let mut sums = vec![0f64; dim];
         for centroid in centroids.rows().chunks_exact(dim) {
             sums.iter_mut().zip(centroid).for_each(|(sum, &c)| *sum += f64::from(c));
@@ -76,7 +65,7 @@ impl Sq8 {
             residuals.clear();
             residuals.extend((0..taken).map(|i| {
                 let i = i * n / taken;
-                rows[i * dim + j] - centroids.rows()[assignment[i] as usize * dim + j]
+                rows[i * dim + j] - centroids.rows()[lists[i] as usize * dim + j]
             }));
             let (low, high) = best_range(&mut residuals);
             let width = (high - low) / 255.0 * widen;
@@ -85,14 +74,6 @@ impl Sq8 {
             middle.push(0.5 * (low + high));
         }
         Ok(Self { similarity, middle, step, origin })
-    }
-
-    pub(super) fn dim(&self) -> usize {
-        self.step.len()
-    }
-
-    pub(super) fn similarity(&self) -> Similarity {
-        self.similarity
     }
 
     #[cfg(test)]
@@ -114,11 +95,21 @@ impl Sq8 {
         self.similarity == Similarity::L2
     }
 
-    pub(super) fn block_bytes(&self) -> usize {
-        self.code_bytes() + if self.has_terms() { LANES * 4 } else { 0 }
+    /// The inverse of [`Sq8::write`]; `None` when the bytes cannot be from it.
+    pub(super) fn read(similarity: Similarity, dim: usize, bytes: &[u8]) -> Option<Self> {
+        let (values, []) = bytes.as_chunks::<4>() else { return None };
+        if values.len() != dim * 3 {
+            return None;
+        }
+        let mut values: Vec<f32> = values.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+        let origin = values.split_off(dim * 2);
+        let step = values.split_off(dim);
+        let finite = values.iter().chain(&origin).all(|x| x.is_finite());
+        let steps = step.iter().all(|x| x.is_normal() && *x > 0.0);
+        (finite && steps).then_some(Self { similarity, middle: values, step, origin })
     }
 
-    pub(super) fn encode(&self, centroid: &[f32], row: &[f32], lane: usize, block: &mut [u8]) {
+    fn encode_row(&self, centroid: &[f32], row: &[f32], lane: usize, block: &mut [u8]) {
         let mut term = 0f64;
         for (j, (&x, &c)) in row.iter().zip(centroid).enumerate() {
             let residual = x - c;
@@ -135,9 +126,37 @@ impl Sq8 {
             block[self.code_bytes() + lane * 4..][..4].copy_from_slice(&(term as f32).to_le_bytes());
         }
     }
+}
+
+impl Scheme for Sq8 {
+    fn spec(&self) -> QuantizerSpec {
+        QuantizerSpec::SQ8
+    }
+
+    fn dim(&self) -> usize {
+        self.step.len()
+    }
+
+    fn similarity(&self) -> Similarity {
+        self.similarity
+    }
+
+    fn default_rerank_mult(&self) -> u32 {
+        RERANK
+    }
+
+    fn block_bytes(&self) -> usize {
+        self.code_bytes() + if self.has_terms() { LANES * 4 } else { 0 }
+    }
+
+    fn encode(&self, centroid: &[f32], rows: &[f32], first_lane: usize, out: &mut [u8]) {
+        each_lane((self.dim(), self.block_bytes()), rows, first_lane, out, |row, lane, block| {
+            self.encode_row(centroid, row, lane, block);
+        });
+    }
 
     /// Folds `prepared.query` with the steps.
-    pub(super) fn prepare(&self, prepared: &mut super::Prepared) {
+    fn prepare(&self, prepared: &mut Prepared) {
         let l2 = self.has_terms();
         let mut constant = 0f64;
         prepared.weights.clear();
@@ -154,14 +173,7 @@ impl Sq8 {
         prepared.offset = (f64::from(double) * (constant - 128.0 * f64::from(scale) * f64::from(sum))) as f32;
     }
 
-    pub(super) fn score(
-        &self,
-        kernels: &Kernels,
-        prepared: &super::Prepared,
-        centroid: &[f32],
-        blocks: &[u8],
-        out: &mut [f32],
-    ) {
+    fn score(&self, kernels: &Kernels, prepared: &Prepared, centroid: &[f32], blocks: &[u8], out: &mut [f32]) {
         let list = match self.similarity {
             Similarity::L2 => -kernels.l2(&prepared.query, centroid),
             Similarity::Dot => kernels.dot(&prepared.query, centroid),
@@ -170,7 +182,7 @@ impl Sq8 {
         kernels.sq8_blocks(&prepared.codes, prepared.scale, offset, blocks, self.has_terms(), out);
     }
 
-    pub(super) fn decode(&self, centroid: &[f32], block: &[u8], lane: usize, out: &mut [f32]) {
+    fn decode(&self, centroid: &[f32], block: &[u8], lane: usize, out: &mut [f32]) {
         for (j, (x, &c)) in out.iter_mut().zip(centroid).enumerate() {
             let level = f32::from(block[j / 4 * 64 + lane * 4 + j % 4]) - 128.0;
             *x = c + (self.middle[j] + level * self.step[j]);
@@ -178,24 +190,10 @@ impl Sq8 {
     }
 
     /// Appends middles, steps and origin, `dim` float32 each.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    fn write(&self, out: &mut Vec<u8>) {
         for x in self.middle.iter().chain(&self.step).chain(&self.origin) {
             out.extend_from_slice(&x.to_le_bytes());
         }
-    }
-
-    /// The inverse of [`Sq8::write`]; `None` when the bytes cannot be from it.
-    pub(super) fn read(similarity: Similarity, dim: usize, bytes: &[u8]) -> Option<Self> {
-        let (values, []) = bytes.as_chunks::<4>() else { return None };
-        if values.len() != dim * 3 {
-            return None;
-        }
-        let mut values: Vec<f32> = values.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
-        let origin = values.split_off(dim * 2);
-        let step = values.split_off(dim);
-        let finite = values.iter().chain(&origin).all(|x| x.is_finite());
-        let steps = step.iter().all(|x| x.is_normal() && *x > 0.0);
-        (finite && steps).then_some(Self { similarity, middle: values, step, origin })
     }
 }
 

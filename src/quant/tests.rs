@@ -26,6 +26,17 @@ fn rows(n: usize, dim: usize, offset: f32, seed: u64) -> Vec<f32> {
     rows
 }
 
+fn train(
+    spec: QuantizerSpec,
+    similarity: Similarity,
+    rows: &[f32],
+    lists: &[u32],
+    centroids: &Centroids,
+) -> Result<Quantizer> {
+    let exec = Exec::new(1);
+    Quantizer::train(spec, similarity, &Sample { rows, lists, centroids, seed: 1, exec: &exec, watch: &Watch::NONE })
+}
+
 /// A sample, its lists and a quantizer for them.
 struct Trained {
     rows: Vec<f32>,
@@ -34,12 +45,12 @@ struct Trained {
     quantizer: Quantizer,
 }
 
-fn trained(kind: QuantizerKind, similarity: Similarity, dim: usize, offset: f32) -> Trained {
+fn trained(spec: QuantizerSpec, similarity: Similarity, dim: usize, offset: f32) -> Trained {
     let rows = rows(600, dim, offset, 1);
     let params = Params { k: 9, max_iters: 8, tolerance: 0.0, seed: 1, spherical: false };
     let found = cluster(&rows, dim, &params, &Exec::new(1), &Watch::NONE, &Progress::default()).unwrap();
     let centroids = Centroids::new(dim, found.centroids).unwrap();
-    let quantizer = Quantizer::train(kind, similarity, dim, &rows, &found.assignment, &centroids).unwrap();
+    let quantizer = train(spec, similarity, &rows, &found.assignment, &centroids).unwrap();
     Trained { rows, lists: found.assignment, centroids, quantizer }
 }
 
@@ -68,7 +79,7 @@ fn exact(similarity: Similarity, a: &[f32], b: &[f32]) -> f64 {
 fn flat_codes_are_the_vectors_and_score_exactly() {
     for similarity in SIMILARITIES {
         for dim in DIMS {
-            let t = trained(QuantizerKind::Flat, similarity, dim, 0.0);
+            let t = trained(QuantizerSpec::Flat, similarity, dim, 0.0);
             assert!(!t.quantizer.needs_rerank() && t.quantizer.block_bytes().is_multiple_of(64));
             let (rows, codes) = t.list(2);
             let query = &t.rows[..dim];
@@ -95,7 +106,7 @@ fn sq8_decodes_and_scores_within_the_stated_bounds() {
         for dim in DIMS {
             // Far from the origin too: residuals must not drown in the size of the numbers.
             for offset in [0.0, 200.0] {
-                let t = trained(QuantizerKind::Sq8, similarity, dim, offset);
+                let t = trained(QuantizerSpec::SQ8, similarity, dim, offset);
                 let Quantizer::Sq8(sq8) = &t.quantizer else { panic!("asked for SQ8") };
                 let mut prepared = Prepared::default();
                 let mut decoded = vec![0.0; dim];
@@ -141,7 +152,7 @@ fn sq8_decodes_and_scores_within_the_stated_bounds() {
 
 #[test]
 fn sq8_scores_are_the_same_bits_at_every_level() {
-    let t = trained(QuantizerKind::Sq8, Similarity::Dot, 33, 1.0);
+    let t = trained(QuantizerSpec::SQ8, Similarity::Dot, 33, 1.0);
     let (_, codes) = t.list(1);
     let mut prepared = Prepared::default();
     t.quantizer.prepare(&t.rows[..33], &mut prepared);
@@ -157,7 +168,7 @@ fn sq8_scores_are_the_same_bits_at_every_level() {
 
 #[test]
 fn a_block_is_filled_up_without_touching_other_lanes() {
-    for kind in [QuantizerKind::Flat, QuantizerKind::Sq8] {
+    for kind in [QuantizerSpec::Flat, QuantizerSpec::SQ8] {
         for similarity in SIMILARITIES {
             for dim in DIMS {
                 let t = trained(kind, similarity, dim, 0.0);
@@ -185,7 +196,7 @@ fn a_block_is_filled_up_without_touching_other_lanes() {
 fn reranked_sq8_candidates_hold_the_true_neighbours() {
     for similarity in SIMILARITIES {
         let dim = 48;
-        let t = trained(QuantizerKind::Sq8, similarity, dim, 0.5);
+        let t = trained(QuantizerSpec::SQ8, similarity, dim, 0.5);
         let mult = t.quantizer.default_rerank_mult() as usize;
         let (mut found, mut total) = (0, 0);
         let (mut prepared, mut top) = (Prepared::default(), TopK::new(10 * mult));
@@ -218,7 +229,7 @@ fn training_survives_data_without_spread() {
     let equal = vec![2.5f32; 50 * 6];
     let centroids = Centroids::new(6, vec![2.5; 6]).unwrap();
     for similarity in SIMILARITIES {
-        let q = Quantizer::train(QuantizerKind::Sq8, similarity, 6, &equal, &[0; 50], &centroids).unwrap();
+        let q = train(QuantizerSpec::SQ8, similarity, &equal, &[0; 50], &centroids).unwrap();
         let mut codes = vec![0; q.block_bytes()];
         q.encode(centroids.row(0), &equal[..6], 0, &mut codes);
         let mut out = [0.0; 6];
@@ -228,15 +239,14 @@ fn training_survives_data_without_spread() {
         q.write(&mut bytes);
         assert_eq!(Quantizer::read(&bytes).unwrap(), q);
     }
-    let refused = |rows: &[f32], lists: &[u32]| {
-        Quantizer::train(QuantizerKind::Sq8, Similarity::Dot, 6, rows, lists, &centroids).is_err()
-    };
+    let refused =
+        |rows: &[f32], lists: &[u32]| train(QuantizerSpec::SQ8, Similarity::Dot, rows, lists, &centroids).is_err();
     assert!(refused(&[], &[]) && refused(&equal[..7], &[0]) && refused(&equal[..6], &[1]));
 }
 
 #[test]
 fn what_is_written_is_read_and_every_cut_is_corrupt() {
-    for kind in [QuantizerKind::Flat, QuantizerKind::Sq8] {
+    for kind in [QuantizerSpec::Flat, QuantizerSpec::SQ8] {
         for similarity in SIMILARITIES {
             let q = trained(kind, similarity, 5, 0.0).quantizer;
             let mut bytes = Vec::new();
@@ -257,7 +267,7 @@ proptest! {
         start in 0usize..=68, flip in proptest::collection::vec((0usize..68, any::<u8>()), 1..6),
         noise in proptest::collection::vec(any::<u8>(), 0..80),
     ) {
-        let q = trained(QuantizerKind::Sq8, Similarity::L2, 5, 0.0).quantizer;
+        let q = trained(QuantizerSpec::SQ8, Similarity::L2, 5, 0.0).quantizer;
         let mut bytes = Vec::new();
         q.write(&mut bytes);
         for (at, value) in flip {

@@ -161,6 +161,15 @@ impl QuantizerSpec {
         }
     }
 
+    /// Bits of a value in a code; 0 for `Flat`, whose values are as wide as stored vectors.
+    #[must_use]
+    pub fn bits(self) -> u8 {
+        match self {
+            Self::Flat => 0,
+            Self::Sq { bits } | Self::Pq { bits, .. } | Self::RaBitQ { bits } => bits,
+        }
+    }
+
     /// With everything filled in for vectors of `dim` values: two dimensions a sub-vector of 4 bits, four of 8 bits.
     #[must_use]
     pub fn resolve(self, dim: u32) -> Self {
@@ -182,6 +191,20 @@ pub enum VectorPrecision {
     F32 = 1,
     /// Rounded to float16 (IEEE 754 binary16) when they are taken in: half the bytes.
     F16 = 2,
+}
+
+/// Largest finite float16.
+pub const MAX_F16: f32 = 65_504.0;
+
+impl VectorPrecision {
+    /// Bytes of a stored value.
+    #[must_use]
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
 }
 
 /// Whether ids are byte strings or numbers.

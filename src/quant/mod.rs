@@ -5,6 +5,7 @@
 //! together with exact scores. Knows no files: [`Quantizer::write`] and [`Quantizer::read`] are the bytes the engine
 //! seals, drawn in FORMAT.md.
 
+mod auto;
 mod flat;
 mod sq8;
 #[cfg(test)]

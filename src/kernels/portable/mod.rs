@@ -3,7 +3,7 @@
 //! Wholly safe code in the shape of the other levels: the readable form of what the intrinsics do.
 
 mod assign;
-mod bytes;
+mod codes;
 mod floats;
 
 use super::{Kernels, Level, Table};
@@ -15,8 +15,8 @@ pub(super) static KERNELS: Kernels = Kernels {
         l2: floats::l2,
         rows: floats::rows,
         flat_blocks: floats::flat_blocks,
-        u8_blocks: bytes::u8_blocks,
-        sq8_blocks: bytes::sq8_blocks,
+        code_blocks: codes::code_blocks,
+        sq_blocks: codes::sq_blocks,
         above: floats::above,
         assign: assign::assign,
         assign2: assign::assign2,

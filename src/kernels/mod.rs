@@ -7,7 +7,8 @@
 //! Layouts (the rest of the library stores them, so they never change):
 //! * *flat block*: `dim x 16` float32, value of vector `v` in dimension `j` at `[j * 16 + v]`;
 //! * *byte block*: `ceil(dim / 4)` groups of 64 bytes, byte `v * 4 + k` of group `g` is dimension `g * 4 + k` of
-//!   vector `v`, missing dimensions 0; SQ8 blocks carry 16 float32 terms (64 bytes) after the groups.
+//!   vector `v`, missing dimensions 0; SQ8 blocks carry 16 float32 terms (64 bytes) after the groups;
+//! * blocks of product codes: see [`pq`].
 //!
 //! A score is always greater = nearer, see [`Similarity`].
 
@@ -20,6 +21,7 @@ mod avx512;
 mod level;
 mod panels;
 mod portable;
+mod pq;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -52,6 +54,9 @@ struct Table {
     above: unsafe fn(&[f32], f32, u32, &mut [f32], &mut [u32]) -> usize,
     assign: unsafe fn(Rows, &Panels, &mut [Best]),
     assign2: unsafe fn(Rows, &Panels, &mut [[Best; 2]]),
+    pq4_blocks: unsafe fn(&pq::Tables, &[u8], &mut [f32]),
+    pq8_blocks: unsafe fn(&pq::Tables, &[u8], &mut [f32]),
+    nearest: unsafe fn(&[f32], &[f32], &[f32], &mut [u8]),
 }
 
 /// The kernels of one level, safe to call: wrong lengths panic with a message before anything is read.

@@ -14,7 +14,7 @@ pub(super) fn pq4_blocks(tables: &Tables, blocks: &[u8], out: &mut [f32]) {
         let mut sums = [0u32; LANES];
         let runs = tables.bytes.chunks(FLUSH * GROUP_TABLES).zip(block.chunks(FLUSH * LINE));
         for (tables, codes) in runs {
-            let [low, high] = run_sums(tables.as_chunks().0, codes.as_chunks().0);
+            let [low, high] = run_sums(tables.as_chunks().0.as_chunks().0, codes.as_chunks().0.as_chunks().0);
             for (sum, &part) in sums.iter_mut().zip(cast::<_, [u16; LANES]>([low, high]).iter()) {
                 *sum += u32::from(part);
             }

@@ -4,6 +4,8 @@ use crate::error::{Error, Result};
 
 /// Largest dimension of a vector.
 pub const MAX_DIMENSION: u32 = 65_536;
+/// Largest dimension that product quantization rotates: learning takes the cube of it.
+pub const MAX_ROTATED_DIMENSION: u32 = 2048;
 /// Longest id in bytes.
 pub const MAX_ID_LEN: usize = 4096;
 /// Longest contents of an item in bytes.
@@ -155,6 +157,9 @@ impl QuantizerSpec {
             Self::Pq { bits, .. } if ![4, 8].contains(&bits) => Err(Error::invalid("pq_bits", bits, "4 or 8")),
             Self::Pq { m, .. } if m > if dim == 0 { MAX_DIMENSION } else { dim } => {
                 Err(Error::invalid("pq_m", m, "at most the dimension, or 0 for automatic"))
+            }
+            Self::Pq { rotation: true, .. } if dim > MAX_ROTATED_DIMENSION => {
+                Err(Error::invalid("dimension", dim, "at most 2048 with pq_rotation"))
             }
             Self::RaBitQ { bits } if !(1..=8).contains(&bits) => Err(Error::invalid("rabitq_bits", bits, "1 to 8")),
             _ => Ok(()),

@@ -10,7 +10,8 @@
 //!   `ceil(dim / W)` of them. Byte `v * 4 + k` of group `g` holds, of vector `v`, dimension `g * W + p * 4 + k` at bit
 //!   `p * bits`, for the parts `p = 0..8 / bits`; missing dimensions are 0. So 4 dimensions of a vector are 4 bytes
 //!   masked alike, which is what byte products take, and they meet 4 query values that follow each other. SQ blocks
-//!   may carry 16 float32 terms (64 bytes) after the groups.
+//!   may carry 16 float32 terms (64 bytes) after the groups;
+//! * blocks of product codes: see [`pq`].
 //!
 //! A score is always greater = nearer, see [`Similarity`].
 
@@ -24,6 +25,7 @@ mod codes;
 mod level;
 mod panels;
 mod portable;
+mod pq;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -57,6 +59,9 @@ struct Table {
     above: unsafe fn(&[f32], f32, u32, &mut [f32], &mut [u32]) -> usize,
     assign: unsafe fn(Rows, &Panels, &mut [Best]),
     assign2: unsafe fn(Rows, &Panels, &mut [[Best; 2]]),
+    pq4_blocks: unsafe fn(&pq::Tables, &[u8], &mut [f32]),
+    pq8_blocks: unsafe fn(&pq::Tables, &[u8], &mut [f32]),
+    nearest: unsafe fn(&[f32], &[f32], &[f32], &mut [u8]),
 }
 
 /// The kernels of one level, safe to call: wrong lengths panic with a message before anything is read.

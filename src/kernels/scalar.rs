@@ -2,6 +2,8 @@
 //!
 //! It owns the meaning of each kernel. Floats are summed in float64 and rounded once; integers are exact.
 
+mod pq;
+
 use crate::types::Similarity;
 
 use super::panels::{PANEL_GROUP, Rows, WIDTH, offer2};
@@ -9,7 +11,20 @@ use super::{Best, GROUP, GROUP_BYTES, Kernels, LANES, Level, Panels, Table, code
 
 pub(super) static KERNELS: Kernels = Kernels {
     level: Level::Scalar,
-    table: Table { dot, l2, rows, flat_blocks, code_blocks, sq_blocks, above, assign, assign2 },
+    table: Table {
+        dot,
+        l2,
+        rows,
+        flat_blocks,
+        code_blocks,
+        sq_blocks,
+        above,
+        assign,
+        assign2,
+        pq4_blocks: pq::pq4_blocks,
+        pq8_blocks: pq::pq8_blocks,
+        nearest: pq::nearest,
+    },
 };
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {

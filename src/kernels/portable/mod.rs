@@ -5,6 +5,7 @@
 mod assign;
 mod codes;
 mod floats;
+mod pq;
 
 use super::{Kernels, Level, Table};
 
@@ -20,5 +21,8 @@ pub(super) static KERNELS: Kernels = Kernels {
         above: floats::above,
         assign: assign::assign,
         assign2: assign::assign2,
+        pq4_blocks: pq::pq4_blocks,
+        pq8_blocks: pq::pq8_blocks,
+        nearest: pq::nearest,
     },
 };

@@ -4,12 +4,13 @@
 
 use crate::types::Similarity;
 
+use super::bounds::finish;
 use super::panels::{PANEL_GROUP, Rows, WIDTH, offer2};
 use super::{Best, GROUP, GROUP_BYTES, Kernels, LANES, Level, Panels, Table, code_bytes, sq_stride};
 
 pub(super) static KERNELS: Kernels = Kernels {
     level: Level::Scalar,
-    table: Table { dot, l2, rows, flat_blocks, code_blocks, sq_blocks, above, assign, assign2 },
+    table: Table { dot, l2, rows, flat_blocks, code_blocks, sq_blocks, finish, above, assign, assign2 },
 };
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {

@@ -7,7 +7,7 @@ mod assign;
 mod codes;
 mod floats;
 
-use super::{Kernels, Level, Table};
+use super::{Kernels, Level, Table, bounds};
 
 pub(super) static KERNELS: Kernels = Kernels {
     level: Level::Avx512,
@@ -18,6 +18,7 @@ pub(super) static KERNELS: Kernels = Kernels {
         flat_blocks: floats::flat_blocks,
         code_blocks: codes::code_blocks,
         sq_blocks: codes::sq_blocks,
+        finish: bounds::finish_avx512,
         above: floats::above,
         assign: assign::assign,
         assign2: assign::assign2,

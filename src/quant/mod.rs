@@ -6,11 +6,14 @@
 //! seals, drawn in FORMAT.md.
 
 mod flat;
+mod rabitq;
+mod rotation;
 mod sq8;
 #[cfg(test)]
 mod tests;
 
 pub use flat::Flat;
+pub use rabitq::RaBitQ;
 pub use sq8::Sq8;
 
 use zeroize::Zeroize;
@@ -86,6 +89,8 @@ pub enum Quantizer {
     Flat(Flat),
     /// Residuals of one byte a dimension.
     Sq8(Sq8),
+    /// Rotated residuals of 1 to 8 bits a dimension, with error bounds.
+    RaBitQ(RaBitQ),
 }
 
 /// A query made ready for scoring; reused from query to query.
@@ -96,6 +101,10 @@ pub struct Prepared {
     codes: Vec<i8>,
     scale: f32,
     offset: f32,
+    /// Of the codes.
+    sum: i32,
+    /// What error bounds are multiplied with.
+    slack: f32,
 }
 
 impl Prepared {
@@ -122,6 +131,7 @@ impl Quantizer {
         match spec {
             QuantizerSpec::Flat => Ok(Self::flat(similarity, dim)),
             QuantizerSpec::Sq { bits: 8 } => Sq8::train(similarity, sample).map(Self::Sq8),
+            QuantizerSpec::RaBitQ { bits } => Ok(Self::RaBitQ(RaBitQ::train(bits, similarity, sample))),
             _ => Err(Error::Unsupported { what: "this quantizer" }),
         }
     }
@@ -130,6 +140,7 @@ impl Quantizer {
         match self {
             Self::Flat(flat) => flat,
             Self::Sq8(sq8) => sq8,
+            Self::RaBitQ(rabitq) => rabitq,
         }
     }
 
@@ -243,6 +254,7 @@ impl Quantizer {
         let read = match kind {
             k if k == QuantizerKind::Flat as u8 => body.is_empty().then(|| Self::flat(similarity, dim)),
             k if k == QuantizerKind::Sq as u8 => Sq8::read(similarity, dim, body).map(Self::Sq8),
+            k if k == QuantizerKind::RaBitQ as u8 => RaBitQ::read(similarity, dim, body).map(Self::RaBitQ),
             _ => None,
         };
         read.ok_or(corrupt)

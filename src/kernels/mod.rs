@@ -21,6 +21,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod bounds;
 mod codes;
 mod halves;
 mod level;
@@ -31,6 +32,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
+pub use bounds::{Finish, pack_factors, unpack_factors};
 pub use codes::{code_bytes, get_codes, group_dims, put_codes};
 pub use level::{Level, at, best};
 pub use panels::{Best, Panels};
@@ -63,6 +65,7 @@ struct Table {
     from_f16: unsafe fn(&[u16], &mut [f32]),
     code_blocks: unsafe fn(u32, &[i8], &[u8], usize, &mut [i32]),
     sq_blocks: unsafe fn(u32, &[i8], f32, f32, &[u8], bool, &mut [f32]),
+    finish: unsafe fn(&Finish, &[i32], &[u8], &mut [f32]),
     above: unsafe fn(&[f32], f32, u32, &mut [f32], &mut [u32]) -> usize,
     assign: unsafe fn(Rows, &Panels, &mut [Best]),
     assign2: unsafe fn(Rows, &Panels, &mut [[Best; 2]]),
@@ -197,6 +200,16 @@ impl Kernels {
         assert!(blocks.len() >= out.len() / LANES * stride, "blocks shorter than out");
         // SAFETY: as in `code_blocks`; the terms of the last block are inside as well.
         unsafe { (self.table.sq_blocks)(bits, query, scale, offset, blocks, terms, out) }
+    }
+
+    /// Scores of the vectors in `RaBitQ` blocks that follow each other, from the sums of their codes, 16 a block:
+    /// `offset + mul * (scale * (2 sum - centre) + ratio * slack)`, and with `terms` plus the vector's float32 term.
+    /// Each step is rounded to f32 in this order, so results are equal bit for bit at every level.
+    pub fn finish(&self, with: &Finish, sums: &[i32], blocks: &[u8], out: &mut [f32]) {
+        assert_eq!(sums.len(), out.len(), "one sum a score");
+        assert_eq!(out.len() % LANES, 0, "out is not whole blocks");
+        // SAFETY: as in `dot`; the loop looks at its bounds itself.
+        unsafe { (self.table.finish)(with, sums, blocks, out) }
     }
 
     /// Copies every score greater than `threshold` to the front of `out_scores`, in order, and its index

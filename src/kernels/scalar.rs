@@ -6,6 +6,7 @@ mod pq;
 
 use crate::types::Similarity;
 
+use super::bounds::finish;
 use super::halves::{narrow, widen};
 use super::panels::{PANEL_GROUP, Rows, WIDTH, offer2};
 use super::{Best, GROUP, GROUP_BYTES, Kernels, LANES, Level, Panels, Table, code_bytes, sq_stride};
@@ -25,6 +26,7 @@ pub(super) static KERNELS: Kernels = Kernels {
         from_f16: |values, out| values.iter().zip(out).for_each(|(&value, out)| *out = widen(value)),
         code_blocks,
         sq_blocks,
+        finish,
         above,
         assign,
         assign2,

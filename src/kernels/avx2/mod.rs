@@ -8,7 +8,7 @@ mod codes;
 mod floats;
 pub(super) mod pq;
 
-use super::{Kernels, Level, Table};
+use super::{Kernels, Level, Table, bounds};
 
 pub(super) static KERNELS: Kernels = Kernels {
     level: Level::Avx2,
@@ -25,6 +25,7 @@ pub(super) static KERNELS: Kernels = Kernels {
         from_f16: floats::from_f16,
         code_blocks: codes::code_blocks,
         sq_blocks: codes::sq_blocks,
+        finish: bounds::finish_avx2,
         above: floats::above,
         assign: assign::assign,
         assign2: assign::assign2,

@@ -10,7 +10,7 @@ use super::wire::{Put, Reader};
 use crate::error::{Error, Result};
 use crate::ivf::Centroids;
 use crate::quant::Quantizer;
-use crate::types::{MAX_DIMENSION, MAX_LISTS, Similarity};
+use crate::types::{MAX_DIMENSION, MAX_LISTS, Similarity, VectorPrecision};
 
 const VERSION: u8 = 1;
 
@@ -31,7 +31,7 @@ impl Generation {
             number: 0,
             items: 0,
             centroids: Centroids::new(dim, vec![0.0; dim])?,
-            quantizer: Quantizer::flat(similarity, dim),
+            quantizer: Quantizer::flat(similarity, dim, VectorPrecision::F32),
             curve: RecallCurve::default(),
         })
     }

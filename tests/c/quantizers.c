@@ -94,6 +94,7 @@ static void same_results(cyborg_index *a, cyborg_index *b) {
     options.top_k = 20;
     options.n_probes = 4;
     options.rerank_mult = 1;
+    options.include = CYBORG_INCLUDE_DISTANCE;
     OK(cyborg_index_query(a, queries, 30, DIM, &options, NULL, &left, &err));
     OK(cyborg_index_query(b, queries, 30, DIM, &options, NULL, &right, &err));
     for (size_t q = 0; q < 30; q++) {

@@ -133,7 +133,8 @@ impl Manifest {
             (4, bits, 0, false) => Some(QuantizerSpec::RaBitQ { bits }),
             _ => return Err(corrupt(())),
         };
-        if flags & !(NO_AUTO_TRAIN | ROTATION | FLOAT16) != 0 || quantizer.is_some_and(|q| q.check(dimension).is_err()) {
+        if flags & !(NO_AUTO_TRAIN | ROTATION | FLOAT16) != 0 || quantizer.is_some_and(|q| q.check(dimension).is_err())
+        {
             return Err(corrupt(()));
         }
         let config = Config {

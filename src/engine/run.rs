@@ -58,8 +58,7 @@ impl RunParts {
         self.ids.write(&mut out);
         self.codes.write(&mut out);
         let float16 = self.vectors.is_some() && self.precision == VectorPrecision::F16;
-        let flags =
-            [(self.vectors.is_some(), HAS_VECTORS), (self.payload.is_some(), HAS_PAYLOAD), (float16, FLOAT16)];
+        let flags = [(self.vectors.is_some(), HAS_VECTORS), (self.payload.is_some(), HAS_PAYLOAD), (float16, FLOAT16)];
         out.put_u8(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| flag).sum());
         if let Some(v) = &self.vectors {
             v.write(&mut out);

@@ -24,6 +24,7 @@ mod index;
 mod inspect;
 mod intake;
 mod job;
+mod jobs;
 mod load;
 mod manifest;
 mod merge;
@@ -53,5 +54,6 @@ pub use options::{
     Batch, CacheMode, DbOptions, Ids, IndexOptions, LogLevel, LogSink, QueryOptions, Strings, TrainOptions, include,
 };
 pub use results::{
-    Fields, IndexInfo, IndexStats, Items, JobReading, JobState, QueryStats, Results, StringColumn, UpsertResult,
+    Fields, IndexInfo, IndexStats, Items, JobKind, JobReading, JobState, ListedJob, QueryStats, Results, StringColumn,
+    UpsertResult,
 };

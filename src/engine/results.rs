@@ -223,6 +223,37 @@ pub enum JobState {
     Cancelled = 5,
 }
 
+impl JobState {
+    /// Whether the job will change no more.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        !matches!(self, Self::Queued | Self::Running)
+    }
+}
+
+/// What a job trains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum JobKind {
+    /// An index.
+    Index = 1,
+    /// A model.
+    Model = 2,
+}
+
+/// A job in the training queue of a db.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListedJob {
+    /// Name of the index, or id of the model.
+    pub name: String,
+    /// What it trains.
+    pub kind: JobKind,
+    /// 0 = running, 1 = the next to run, and so on.
+    pub place: u32,
+    /// State and progress.
+    pub reading: JobReading,
+}
+
 /// One reading of a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct JobReading {

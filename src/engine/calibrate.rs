@@ -1,4 +1,5 @@
-//! Exact neighbours of held-out rows, found while their index is being encoded.
+//! Exact neighbours of some rows, found while the vectors of their index pass by: in training as they are encoded, and
+//! when the recall curve is measured anew (`drift`) as they are read.
 //!
 //! A query is compared with every row of the quarter of the lists nearest to it, and of 128 lists at least: where its
 //! neighbours are on clustered data, for a quarter of the price of comparing it with everything. Where the curve would
@@ -79,11 +80,13 @@ impl Calibrator {
     }
 
     /// Compares every query with its near ones of the extents `range`, whose vectors are `staged` from the first on.
+    /// `name` gives the name that a row is known by in [`Self::curve`]; `None` leaves it out.
     pub(super) fn observe(
         &mut self,
         extents: &Extents,
         range: Range<usize>,
         staged: &[f32],
+        name: impl Fn(u32) -> Option<u32> + Sync,
         exec: &Exec,
         watch: &Watch,
     ) -> Result<()> {
@@ -103,22 +106,36 @@ impl Calibrator {
                     let dim = q.vector.len();
                     let vectors = &staged[(rows.start - first) as usize * dim..(rows.end - first) as usize * dim];
                     kernels::best().rows(similarity, &q.vector, vectors, &mut scores);
-                    q.top.offer(&scores, rows.start);
+                    q.top.offer_with(&scores, |i| name(rows.start + i));
                 }
             }
         });
         watch.check()
     }
 
-    /// The curve, once `rebuilt` was encoded.
-    pub(super) fn curve(
-        mut self,
-        centroids: &Centroids,
+    /// The curve, once `rebuilt` was encoded: its rows were observed under their numbers in the new run.
+    pub(super) fn curve_of(
+        self,
         rebuilt: &Rebuilt,
+        centroids: &Centroids,
         exec: &Exec,
         watch: &Watch,
     ) -> Result<RecallCurve> {
         let Some(run) = &rebuilt.run else { return Ok(RecallCurve::default()) };
+        let itself = |row: u32| rebuilt.map[(row - rebuilt.first) as usize];
+        self.curve(centroids, itself, |row| run.extents.list_of(run.extents.of_row(row)), exec, watch)
+    }
+
+    /// The curve, once everything was observed. `itself` gives the name under which the row of a query was observed,
+    /// `list_of` the list of a name.
+    pub(super) fn curve(
+        mut self,
+        centroids: &Centroids,
+        itself: impl Fn(u32) -> u32 + Sync,
+        list_of: impl Fn(u32) -> usize + Sync,
+        exec: &Exec,
+        watch: &Watch,
+    ) -> Result<RecallCurve> {
         let mut near: Vec<Vec<u32>> = vec![Vec::new(); self.queries.len()];
         let mut work: Vec<(&mut Query, &mut Vec<u32>)> = self.queries.iter_mut().zip(&mut near).collect();
         exec.for_each_chunk(&mut work, GRAIN, |_, work| {
@@ -132,9 +149,9 @@ impl Calibrator {
                 centroids.probe(&q.vector, centroids.len(), &mut scratch, &mut order);
                 order.iter().enumerate().for_each(|(i, &list)| rank[list as usize] = i as u32);
                 q.top.finish(&mut found);
-                let itself = rebuilt.map[(q.row - rebuilt.first) as usize];
+                let itself = itself(q.row);
                 let others = found.iter().map(|&(_, row)| row).filter(|&row| row != itself);
-                near.extend(others.map(|row| rank[run.extents.list_of(run.extents.of_row(row))]));
+                near.extend(others.map(|row| rank[list_of(row)]));
             }
         });
         let ranks = CURVE_K.map(|k| near.iter().map(|near| near[..near.len().min(k)].to_vec()).collect::<Vec<_>>());

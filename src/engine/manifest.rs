@@ -4,6 +4,7 @@
 //! u8 version
 //! u32 dimension, u8 metric, u8 quantizer (0 = automatic), u8 its bits, u32 its sub-vectors, u8 id kind,
 //! u8 flags (1 = no auto-training, 2 = rotation), u64 retrain threshold, f32 target recall, u64 seed
+//! u64 items written or deleted so far
 //! u8 has generation, [reference]
 //! u32 runs, x reference of the directory
 //! u8 has tombstones, [reference]
@@ -72,6 +73,8 @@ impl Config {
 #[derive(Clone)]
 pub(super) struct Manifest {
     pub(super) config: Config,
+    /// Items written or deleted in the life of the index: how far it is from where its recall was measured.
+    pub(super) writes: u64,
     pub(super) generation: Option<ObjectRef>,
     pub(super) runs: Vec<ObjectRef>,
     pub(super) tombstones: Option<ObjectRef>,
@@ -81,7 +84,7 @@ pub(super) struct Manifest {
 impl Manifest {
     /// The manifest of an empty index.
     pub(super) fn empty(config: Config) -> Self {
-        Self { config, generation: None, runs: Vec::new(), tombstones: None, deltas: Vec::new() }
+        Self { config, writes: 0, generation: None, runs: Vec::new(), tombstones: None, deltas: Vec::new() }
     }
 
     /// The plaintext of the head.
@@ -104,6 +107,7 @@ impl Manifest {
         out.put_u64(c.retrain_threshold);
         out.put_f32(c.target_recall);
         out.put_u64(c.seed);
+        out.put_u64(self.writes);
         put_optional(&mut out, self.generation.as_ref());
         put_all(&mut out, &self.runs);
         put_optional(&mut out, self.tombstones.as_ref());
@@ -146,6 +150,7 @@ impl Manifest {
             target_recall: r.f32()?,
             seed: r.u64()?,
         };
+        let writes = r.u64()?;
         let generation = optional(&mut r)?;
         let runs = all(&mut r)?;
         let tombstones = optional(&mut r)?;
@@ -154,7 +159,7 @@ impl Manifest {
         if config.dimension > MAX_DIMENSION {
             return Err(corrupt(()));
         }
-        Ok(Self { config, generation, runs, tombstones, deltas })
+        Ok(Self { config, writes, generation, runs, tombstones, deltas })
     }
 }
 
@@ -190,8 +195,9 @@ mod tests {
     #[test]
     fn reads_what_it_wrote_and_refuses_any_cut() {
         let config = Config::new(&IndexOptions { dimension: 7, seed: 9, ..IndexOptions::default() }).unwrap();
-        let bytes = Manifest::empty(config).write();
-        assert_eq!(Manifest::read(&bytes).unwrap().config, config);
+        let bytes = Manifest { writes: 1 << 40, ..Manifest::empty(config) }.write();
+        let read = Manifest::read(&bytes).unwrap();
+        assert_eq!((read.config, read.writes), (config, 1 << 40));
         for cut in 0..bytes.len() {
             assert!(Manifest::read(&bytes[..cut]).is_err());
         }

@@ -15,6 +15,7 @@ mod curve;
 mod db;
 mod delta;
 mod drafts;
+mod drift;
 mod encode;
 mod extents;
 mod fields;

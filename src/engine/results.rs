@@ -204,6 +204,12 @@ pub struct IndexStats {
     pub largest_list_permille: u64,
     /// `n_lists * sum(size^2) / count^2` in thousandths; 0 when untrained.
     pub balance_permille: u64,
+    /// Items written or deleted in the life of the index.
+    pub writes: u64,
+    /// The value of `writes` when the recall curve was measured; 0 when untrained.
+    pub curve_writes: u64,
+    /// Queries the recall curve was measured with; 0 = none, all lists are probed.
+    pub curve_queries: u64,
 }
 
 /// State of a training job.

@@ -80,13 +80,15 @@ impl Calibrator {
     }
 
     /// Compares every query with its near ones of the extents `range`, whose vectors are `staged` from the first on.
-    /// `name` gives the name that a row is known by in [`Self::curve`]; `None` leaves it out.
+    /// Rows are known by `base` plus their number in [`Self::curve`]; those that are `dead` are left out.
+    #[allow(clippy::too_many_arguments, reason = "a stretch of rows and who looks at it")]
     pub(super) fn observe(
         &mut self,
         extents: &Extents,
         range: Range<usize>,
         staged: &[f32],
-        name: impl Fn(u32) -> Option<u32> + Sync,
+        base: u32,
+        dead: impl Fn(u32) -> bool + Sync,
         exec: &Exec,
         watch: &Watch,
     ) -> Result<()> {
@@ -94,7 +96,7 @@ impl Calibrator {
         let first = extents.rows(range.start).start;
         let part = self.queries.len().div_ceil(exec.threads()).max(1);
         exec.for_each_chunk(&mut self.queries, part, |_, queries| {
-            let mut scores = Vec::new();
+            let (mut scores, mut gone) = (Vec::new(), Vec::new());
             // Extent by extent, so that each is compared with all its queries while it is in the cache.
             for e in range.clone() {
                 if watch.check().is_err() {
@@ -102,11 +104,14 @@ impl Calibrator {
                 }
                 let (rows, list) = (extents.rows(e), extents.list_of(e));
                 scores.resize(rows.len(), 0.0);
+                gone.clear();
+                gone.extend((0..rows.len()).filter(|&i| dead(base + rows.start + i as u32)));
                 for q in queries.iter_mut().filter(|q| q.near[list / 64] >> (list % 64) & 1 == 1) {
                     let dim = q.vector.len();
                     let vectors = &staged[(rows.start - first) as usize * dim..(rows.end - first) as usize * dim];
                     kernels::best().rows(similarity, &q.vector, vectors, &mut scores);
-                    q.top.offer_with(&scores, |i| name(rows.start + i));
+                    gone.iter().for_each(|&i| scores[i] = f32::NEG_INFINITY);
+                    q.top.offer(&scores, base + rows.start);
                 }
             }
         });
@@ -126,8 +131,8 @@ impl Calibrator {
         self.curve(centroids, itself, |row| run.extents.list_of(run.extents.of_row(row)), exec, watch)
     }
 
-    /// The curve, once everything was observed. `itself` gives the name under which the row of a query was observed,
-    /// `list_of` the list of a name.
+    /// The curve, once everything was observed. `itself` gives the number under which the row of a query was observed,
+    /// `list_of` the list of such a number.
     pub(super) fn curve(
         mut self,
         centroids: &Centroids,

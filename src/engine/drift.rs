@@ -55,13 +55,13 @@ impl Index {
         drop(queries);
         let mut page = Page::new(&g)?;
         for (base, run) in &s.runs {
-            let live = |row: u32| Some(base + row).filter(|&row| !s.tombstones.contains(row));
+            let dead = |row| s.tombstones.contains(row);
             let mut next = 0;
             while next < run.extents.len() {
                 watch.check()?;
                 let step = step(run, next, g.quantizer.dim());
                 next = step.end;
-                calibrator.observe(&run.extents, step.clone(), page.read(run, step)?, live, exec, watch)?;
+                calibrator.observe(&run.extents, step.clone(), page.read(run, step)?, *base, dead, exec, watch)?;
             }
         }
         let list_of = |row: u32| {

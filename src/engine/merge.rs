@@ -76,23 +76,28 @@ impl Index {
         }
     }
 
-    /// Merges while a merge is due, and once before the recall curve is measured; then measures it if that is due.
+    /// Merges while a merge is due, and once before the recall curve is measured; measures it when that is due.
     fn merge_now(&self, watch: &Watch) -> Result<()> {
-        let merging = self.lock_merging(watch)?;
         let mut before_measuring = self.curve_is_due(&self.snapshot.load());
         loop {
+            let merging = self.lock_merging(watch)?;
             self.enter()?;
             let s = self.snapshot.load_full();
-            let fold = std::mem::take(&mut before_measuring) && !s.deltas.is_empty();
-            if !fold && !self.is_due(&s) {
-                break;
+            let due = self.is_due(&s) || (std::mem::take(&mut before_measuring) && !s.deltas.is_empty());
+            if due {
+                let pinned = self.pinned_runs.load(Ordering::Acquire);
+                let runs = if pinned == 0 && mostly_dead(&s) { 0..s.runs.len() } else { tail_runs(&s, pinned) };
+                drop(s);
+                self.rewrite(runs, watch)?;
             }
-            let pinned = self.pinned_runs.load(Ordering::Acquire);
-            let runs = if pinned == 0 && mostly_dead(&s) { 0..s.runs.len() } else { tail_runs(&s, pinned) };
-            self.rewrite(runs, watch)?;
+            // Under steady writes the next merge is due at once: a training that waits has its turn between the two, and
+            // so has measuring.
+            MutexGuard::unlock_fair(merging);
+            self.measure_if_due(watch)?;
+            if !due {
+                return Ok(());
+            }
         }
-        drop(merging);
-        self.measure_if_due(watch)
     }
 
     fn is_due(&self, s: &Snapshot) -> bool {

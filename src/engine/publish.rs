@@ -84,7 +84,7 @@ impl Index {
         next.tail = Tail::default();
         for (base, delta) in &current.deltas[gone_deltas..] {
             moves.kept.push((*base, base + delta.len(), next.end));
-            next.tail = next.tail.append(&g, &self.shared.exec, next.end, delta.vectors.f32s())?;
+            next.tail = next.tail.append(&g, &self.shared.callers, next.end, delta.vectors.f32s())?;
             next.deltas.push((next.end, Arc::clone(delta)));
             next.end = load::grow(next.end, delta.len())?;
         }

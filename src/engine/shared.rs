@@ -15,7 +15,10 @@ use crate::exec::{CancelToken, Exec};
 /// The common part of a db and its indexes.
 pub(super) struct Shared {
     pub(super) backend: Backend,
+    /// For loops of background work, which may keep its threads busy for long.
     pub(super) exec: Exec,
+    /// For loops of calls: an upsert that waited for a thread of `exec` would wait for a whole step of a training.
+    pub(super) callers: Exec,
     pub(super) cache: Arc<Cache>,
     pub(super) workers: Workers,
     pub(super) jobs: Jobs,
@@ -37,6 +40,7 @@ impl Shared {
         Self {
             backend,
             exec: Exec::new(options.threads),
+            callers: Exec::new(options.threads),
             cache: Cache::new(options.cache_mode, limit(options.cache_bytes).min(half)),
             workers: Workers::default(),
             jobs: Jobs::default(),

@@ -96,6 +96,7 @@ impl Index {
 
     fn train_now(&self, job: &TrainingJob, watch: &Watch) -> Result<()> {
         self.enter()?;
+        job.progress.enter(Phase::Sampling, 0);
         let (pinned, plan) = self.pin(job, watch)?;
         let (mut generation, mut calibrator) = self.learn(job, watch, &pinned, &plan)?;
 

@@ -130,7 +130,7 @@ impl Index {
             next.generation = Some(Arc::new(Generation::untrained(similarity, dimension)?));
         }
         if let Some(g) = &next.generation {
-            next.tail = current.tail.append(g, &self.shared.exec, current.end, writes.vectors.f32s())?;
+            next.tail = current.tail.append(g, &self.shared.callers, current.end, writes.vectors.f32s())?;
         }
         let (sealed, delta, deleted) = writes.seal(&self.vault, &self.shared.cache)?;
         self.ids.write().reserve(delta.ids.len())?;

@@ -446,7 +446,8 @@ fn training_goes_on_beside_writers_and_readers() {
     assert_eq!(index.count().unwrap(), 10_000);
     // Nothing of the five generations and their runs is left but what the last is made of.
     index.compact(&Watch::NONE).unwrap();
-    let (stats, alone) = (index.stats().unwrap(), open(2, &config(dim, QuantizerSpec::SQ8)).1);
+    let stats = index.stats().unwrap();
+    let (_other, alone) = open(2, &config(dim, QuantizerSpec::SQ8));
     upsert(&alone, 0, &clustered(10_000, dim, 1), dim).unwrap();
     train(&alone, &lists(43));
     alone.compact(&Watch::NONE).unwrap();

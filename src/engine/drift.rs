@@ -42,7 +42,7 @@ impl Index {
     pub(super) fn curve_is_due(&self, s: &Snapshot) -> bool {
         let Some(g) = s.generation.as_deref().filter(|g| g.number > 0) else { return false };
         let since = s.writes.saturating_sub(g.measured_at);
-        since >= LEAST && since > s.live() / SHARE && !self.job.lock().as_ref().is_some_and(|job| !job.is_over())
+        since >= LEAST && since > s.live() / SHARE && self.job.lock().as_ref().is_none_or(|job| job.is_over())
     }
 
     /// Measures the curve on the runs and publishes it.

@@ -212,6 +212,27 @@ CYBORG_API uint64_t cyborg_error_needed(const cyborg_error *error);
 CYBORG_API uint64_t cyborg_error_got(const cyborg_error *error);
 
 /**
+ * Name of the parameter or option that an INVALID_ARGUMENT is about: "tolerance". Borrowed from the error; NULL when
+ * it is not about one.
+ * Since: 0.1
+ */
+CYBORG_API const char *cyborg_error_field(const cyborg_error *error);
+
+/**
+ * The value that the field of cyborg_error_field() had, as text: "-1"; for data its size or kind, never the data.
+ * Borrowed from the error; NULL without a field.
+ * Since: 0.1
+ */
+CYBORG_API const char *cyborg_error_value(const cyborg_error *error);
+
+/**
+ * What the field of cyborg_error_field() may be, as text: "0 or more, 0 for 1e-6". Borrowed from the error; NULL
+ * without a field.
+ * Since: 0.1
+ */
+CYBORG_API const char *cyborg_error_allowed(const cyborg_error *error);
+
+/**
  * Frees an error. NULL is allowed.
  * Since: 0.1
  */
@@ -425,6 +446,65 @@ CYBORG_API const char *cyborg_names_at(const cyborg_names *names, size_t i, size
 CYBORG_API void cyborg_names_free(cyborg_names *names);
 
 /* ===========================================================================================================
+ * Training list: what a db trains
+ *
+ * What cyborg_db_training_jobs() gives: the jobs that run or wait, in the order they run.
+ * =========================================================================================================== */
+
+/**
+ * A list of training jobs as they were when it was made. You own it and free it with cyborg_training_list_free().
+ * Never changes, so any thread may read it; outlives every handle.
+ */
+typedef struct cyborg_training_list cyborg_training_list;
+
+/** What a job trains: one of the CYBORG_TRAINING_KIND_ numbers. */
+typedef int32_t cyborg_training_kind;
+
+/** An index. */
+#define CYBORG_TRAINING_KIND_INDEX 1
+/** A model. */
+#define CYBORG_TRAINING_KIND_MODEL 2
+
+/**
+ * Number of jobs. NULL gives 0.
+ * Since: 0.1
+ */
+CYBORG_API size_t cyborg_training_list_count(const cyborg_training_list *list);
+
+/**
+ * Name of the index that job i trains, or id of the model, NUL-terminated UTF-8 borrowed from the list; NULL when
+ * there is no job i. *out_len (may be NULL) is its length in bytes.
+ * Since: 0.1
+ */
+CYBORG_API const char *cyborg_training_list_name(const cyborg_training_list *list, size_t i, size_t *out_len);
+
+/**
+ * What job i trains, one of CYBORG_TRAINING_KIND_; 0 when there is no job i.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_training_kind cyborg_training_list_kind(const cyborg_training_list *list, size_t i);
+
+/**
+ * Place of job i in the queue: 0 = it runs (or there is no job i), 1 = the next to run, and so on.
+ * Since: 0.1
+ */
+CYBORG_API uint32_t cyborg_training_list_place(const cyborg_training_list *list, size_t i);
+
+/**
+ * Reads state (QUEUED or RUNNING) and progress of job i.
+ * Statuses: NULL_ARGUMENT, INVALID_ARGUMENT (no job i, or a wrong struct_size).
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_training_list_progress(const cyborg_training_list *list, size_t i,
+        cyborg_training_progress *out_progress, cyborg_error **err);
+
+/**
+ * Frees a list. NULL is allowed.
+ * Since: 0.1
+ */
+CYBORG_API void cyborg_training_list_free(cyborg_training_list *list);
+
+/* ===========================================================================================================
  * Db: an opened store
  *
  * One process opens a store for writing at a time; others may open it read-only beside it. A store holds any number
@@ -530,6 +610,15 @@ CYBORG_API cyborg_status cyborg_db_list_indexes(cyborg_db *db, cyborg_names **ou
  */
 CYBORG_API cyborg_status cyborg_db_training_status(cyborg_db *db, cyborg_names **out_indexes_training,
         cyborg_error **err);
+
+/**
+ * Lists the training jobs of this db that run or wait, in the order they run, with their progress, as they are at this
+ * moment. Jobs run one after the other in the order they were started, by a call or by an upsert. Free the list with
+ * cyborg_training_list_free().
+ * Statuses: common.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_db_training_jobs(cyborg_db *db, cyborg_training_list **out_jobs, cyborg_error **err);
 
 /**
  * Deletes an index and all it holds, for good: its stored keys go first, so that what the disk may still keep cannot
@@ -828,10 +917,20 @@ typedef struct cyborg_index_stats_info {
     uint64_t largest_list_permille;
     /** n_lists * sum(length^2) / count^2, in thousandths (1000 = all lists alike); 0 when untrained. */
     uint64_t balance_permille;
+    /** Items written or deleted in the life of the index. */
+    uint64_t writes;
+    /**
+     * What writes was when the recall curve, which chooses automatic probes, was measured; 0 when untrained. It is
+     * measured in training, and again in the background when more than a quarter of the present items, and 1000 at
+     * least, were written or deleted since.
+     */
+    uint64_t curve_writes;
+    /** Queries the recall curve was measured with; 0 = it was not, and automatic probes look into all lists. */
+    uint64_t curve_queries;
 } cyborg_index_stats_info;
 
 /** Sets struct_size and zeroes all other fields. */
-#define CYBORG_INDEX_STATS_INFO_INIT {sizeof(cyborg_index_stats_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define CYBORG_INDEX_STATS_INFO_INIT {sizeof(cyborg_index_stats_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * Reads the configuration and state of an index.
@@ -1021,6 +1120,10 @@ CYBORG_API void cyborg_items_free(cyborg_items *items);
 #define CYBORG_MAX_METADATA_LEN 1048576
 /** Longest contents of an item in bytes. */
 #define CYBORG_MAX_CONTENTS_LEN 16777216
+
+/** Room for any text of cyborg_upsert_message() with its NUL. */
+#define CYBORG_UPSERT_MESSAGE_LEN 128
+
 /** Most bytes in one call: vectors, ids, metadata and contents together. */
 #define CYBORG_MAX_BATCH_BYTES 1073741824
 
@@ -1029,6 +1132,27 @@ CYBORG_API void cyborg_items_free(cyborg_items *items);
  * with cyborg_cursor_free(). Belongs to one thread at a time; keeps its db alive.
  */
 typedef struct cyborg_cursor cyborg_cursor;
+
+/** What an upsert did. Set struct_size (or start from CYBORG_UPSERT_RESULT_INIT) before passing it in. */
+typedef struct cyborg_upsert_result {
+    /** sizeof(cyborg_upsert_result). */
+    uint32_t struct_size;
+    /** 1 when this upsert started a training job. */
+    uint32_t training_triggered;
+    /** Items whose id was new. */
+    uint64_t inserted;
+    /** Items that replaced one. */
+    uint64_t updated;
+    /** Items of the batch that a later item of the same id overrode. */
+    uint64_t superseded;
+    /** Items in the index now. */
+    uint64_t vector_count;
+    /** Items that have to be passed for training to start. See cyborg_upsert_message(). */
+    uint64_t threshold;
+} cyborg_upsert_result;
+
+/** Sets struct_size and zeroes all other fields. */
+#define CYBORG_UPSERT_RESULT_INIT {sizeof(cyborg_upsert_result), 0, 0, 0, 0, 0, 0}
 
 /** Items to upsert, in columns. Optional columns may be NULL: then no item has them. Start from CYBORG_BATCH_INIT. */
 typedef struct cyborg_batch {
@@ -1072,27 +1196,6 @@ typedef struct cyborg_batch {
 /** Sets struct_size and zeroes all other fields. */
 #define CYBORG_BATCH_INIT {sizeof(cyborg_batch), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
-/** What an upsert did. Set struct_size (or start from CYBORG_UPSERT_RESULT_INIT) before passing it in. */
-typedef struct cyborg_upsert_result {
-    /** sizeof(cyborg_upsert_result). */
-    uint32_t struct_size;
-    /** 1 when this upsert started a training job. */
-    uint32_t training_triggered;
-    /** Items whose id was new. */
-    uint64_t inserted;
-    /** Items that replaced one. */
-    uint64_t updated;
-    /** Items of the batch that a later item of the same id overrode. */
-    uint64_t superseded;
-    /** Items in the index now. */
-    uint64_t vector_count;
-    /** Items that have to be passed for training to start. */
-    uint64_t threshold;
-} cyborg_upsert_result;
-
-/** Sets struct_size and zeroes all other fields. */
-#define CYBORG_UPSERT_RESULT_INIT {sizeof(cyborg_upsert_result), 0, 0, 0, 0, 0, 0}
-
 /** Ids, as byte strings or as numbers, whichever the index has. Start from CYBORG_IDS_INIT. */
 typedef struct cyborg_ids {
     /** sizeof(cyborg_ids). */
@@ -1113,6 +1216,15 @@ typedef struct cyborg_ids {
 
 /** Sets struct_size and zeroes all other fields. */
 #define CYBORG_IDS_INIT {sizeof(cyborg_ids), 0, 0, 0, 0, 0, 0}
+
+/**
+ * Says in one line of text that an upsert started training, with the numbers of result: "Training started (vectors:
+ * 10001, threshold: 10000)"; the text is empty when it did not. Writes at most buffer_len bytes to buffer, the last of
+ * them a NUL, and gives the length of the whole text without it, which is below CYBORG_UPSERT_MESSAGE_LEN; as
+ * snprintf() does. NULL as result, a wrong struct_size or a NULL buffer of length 0 are allowed.
+ * Since: 0.1
+ */
+CYBORG_API size_t cyborg_upsert_message(const cyborg_upsert_result *result, char *buffer, size_t buffer_len);
 
 /**
  * Adds items, replacing those whose id is there already, as a whole: an item's metadata and contents are those of the
@@ -1226,11 +1338,13 @@ typedef struct cyborg_train_options {
 #define CYBORG_TRAIN_OPTIONS_INIT {sizeof(cyborg_train_options), 0, 0, 0, 0, 0, 0, 0}
 
 /**
- * Trains an index, or trains it anew. With out_job it starts a job and returns at once; free the job with
+ * Trains an index, or trains it anew. Jobs of a db run one after the other in the order they came, see
+ * cyborg_db_training_jobs(). With out_job it starts a job and returns at once; free the job with
  * cyborg_training_free(). With out_job NULL it returns when training has ended, watching call (which a started job
  * does not: use cyborg_training_cancel()). options and call may be NULL.
- * Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, TRAINING_IN_PROGRESS, INSUFFICIENT_VECTORS (below 2 x n_lists),
- * CANCELLED, TIMEOUT, store. NO_MEMORY when max_memory_mb is below what the job is estimated to need.
+ * Statuses: common, INVALID_ARGUMENT (cyborg_error_field(), _value() and _allowed() tell), UNSUPPORTED,
+ * TRAINING_IN_PROGRESS, INSUFFICIENT_VECTORS (below 2 x n_lists; cyborg_error_needed() and _got() tell), CANCELLED,
+ * TIMEOUT, store. NO_MEMORY when max_memory_mb is below what the job is estimated to need, in bytes likewise.
  * Since: 0.1
  */
 CYBORG_API cyborg_status cyborg_index_train(cyborg_index *index, const cyborg_train_options *options,
@@ -1279,7 +1393,8 @@ CYBORG_API cyborg_status cyborg_training_wait(cyborg_training *job, uint64_t tim
 CYBORG_API cyborg_status cyborg_training_result(cyborg_training *job, cyborg_error **err);
 
 /**
- * Asks a job to stop, which it does within 100 ms; cyborg_training_wait() tells when. A job that has ended stays as it is.
+ * Asks a job to stop: one that waits for its turn ends at once, one that runs within 100 ms; cyborg_training_wait()
+ * tells when. A job that has ended stays as it is.
  * Statuses: NULL_ARGUMENT, INVALID_HANDLE, FORKED, POISONED.
  * Since: 0.1
  */

@@ -333,6 +333,17 @@ impl Error {
         }
     }
 
+    /// Field, value given and what is allowed, where the error is about a field.
+    #[must_use]
+    pub fn field(&self) -> Option<(&'static str, &str, &'static str)> {
+        match self {
+            Self::InvalidArgument { field, got, allowed } | Self::InvalidItem { field, got, allowed, .. } => {
+                Some((field, got, allowed))
+            }
+            _ => None,
+        }
+    }
+
     /// The numbers `(needed, got)`, where the error is about a quantity.
     #[must_use]
     pub fn needed_got(&self) -> Option<(u64, u64)> {

@@ -156,6 +156,9 @@ type Error struct {
 	Message string
 	// Item is the position in its batch of the item that the error is about, -1 when it is not about one.
 	Item int64
+	// Field is the parameter or option that an ErrInvalidArgument of the library is about, Value what it was and
+	// Allowed what it may be, as text; "" when it is not about one.
+	Field, Value, Allowed string
 	// Needed is how much was needed and Got how much there was (vectors, bytes, elements), 0 where that means nothing.
 	Needed, Got uint64
 

@@ -32,6 +32,9 @@ package cyborgdb
 #cgo nocallback cyborg_error_category
 #cgo nocallback cyborg_error_message
 #cgo nocallback cyborg_error_item_index
+#cgo nocallback cyborg_error_field
+#cgo nocallback cyborg_error_value
+#cgo nocallback cyborg_error_allowed
 #cgo nocallback cyborg_error_needed
 #cgo nocallback cyborg_error_got
 #cgo nocallback cyborg_error_free
@@ -81,6 +84,9 @@ func failure(op string, status C.cyborg_status, e *C.cyborg_error) error {
 		Op:       op,
 		Message:  C.GoString(C.cyborg_error_message(e)),
 		Item:     int64(C.cyborg_error_item_index(e)),
+		Field:    C.GoString(C.cyborg_error_field(e)),
+		Value:    C.GoString(C.cyborg_error_value(e)),
+		Allowed:  C.GoString(C.cyborg_error_allowed(e)),
 		Needed:   uint64(C.cyborg_error_needed(e)),
 		Got:      uint64(C.cyborg_error_got(e)),
 	}
@@ -215,6 +221,32 @@ func takeNames(names *C.cyborg_names) []string {
 		out[i] = string(unsafe.Slice((*byte)(unsafe.Pointer(p)), n))
 	}
 	return out
+}
+
+func trainingJobs(db dbHandle) ([]TrainingJob, error) {
+	const op = "training jobs"
+	var list *C.cyborg_training_list
+	var e *C.cyborg_error
+	if err := failure(op, C.cyborg_db_training_jobs(db, &list, &e), e); err != nil {
+		return nil, err
+	}
+	defer C.cyborg_training_list_free(list)
+	jobs := make([]TrainingJob, C.cyborg_training_list_count(list))
+	for i := range jobs {
+		var n C.size_t
+		name := C.cyborg_training_list_name(list, C.size_t(i), &n)
+		p := C.cyborg_training_progress{struct_size: C.sizeof_cyborg_training_progress}
+		if err := failure(op, C.cyborg_training_list_progress(list, C.size_t(i), &p, &e), e); err != nil {
+			return nil, err
+		}
+		jobs[i] = TrainingJob{
+			Name:     string(unsafe.Slice((*byte)(unsafe.Pointer(name)), n)),
+			Kind:     TrainingKind(C.cyborg_training_list_kind(list, C.size_t(i))),
+			Place:    int(C.cyborg_training_list_place(list, C.size_t(i))),
+			Progress: progressOf(&p),
+		}
+	}
+	return jobs, nil
 }
 
 func dropIndex(db dbHandle, name string, key []byte) error {
@@ -353,7 +385,8 @@ func stats(index indexHandle) (IndexStats, error) {
 		DeltaItems: uint64(s.delta_items), Runs: uint64(s.runs), StoredBytes: uint64(s.stored_bytes),
 		ResidentBytes: uint64(s.resident_bytes), CacheBytes: uint64(s.cache_bytes), CacheHits: uint64(s.cache_hits),
 		CacheMisses: uint64(s.cache_misses), LargestListPermille: uint64(s.largest_list_permille),
-		BalancePermille: uint64(s.balance_permille),
+		BalancePermille: uint64(s.balance_permille), Writes: uint64(s.writes), CurveWrites: uint64(s.curve_writes),
+		CurveQueries: uint64(s.curve_queries),
 	}, nil
 }
 
@@ -403,6 +436,16 @@ func upsert(op string, index indexHandle, b *batch, w *watch) (UpsertResult, err
 		VectorCount: uint64(r.vector_count), TrainingTriggered: r.training_triggered != 0,
 		Threshold: uint64(r.threshold),
 	}, nil
+}
+
+func upsertMessage(r UpsertResult) string {
+	result := C.cyborg_upsert_result{
+		struct_size: C.sizeof_cyborg_upsert_result, training_triggered: flag(r.TrainingTriggered),
+		vector_count: C.uint64_t(r.VectorCount), threshold: C.uint64_t(r.Threshold),
+	}
+	var text [C.CYBORG_UPSERT_MESSAGE_LEN]C.char
+	C.cyborg_upsert_message(&result, &text[0], C.size_t(len(text)))
+	return C.GoString(&text[0])
 }
 
 func get(index indexHandle, ids *idColumns, include Include) (*columns, error) {

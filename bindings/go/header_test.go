@@ -45,6 +45,9 @@ func TestConstantsAreThoseOfTheHeader(t *testing.T) {
 	for s := range stateNames {
 		add("TRAINING_", int64(s), s)
 	}
+	for k := range kindNames {
+		add("TRAINING_KIND_", int64(k), k)
+	}
 	for p := range phaseNames {
 		add("PHASE_", int64(p), p)
 	}

@@ -102,6 +102,9 @@ type IndexStats struct {
 	// LargestListPermille is the largest list by the mean, BalancePermille n_lists * sum(length^2) / count^2, both in
 	// thousandths; 0 when untrained.
 	LargestListPermille, BalancePermille uint64
+	// Writes are the items written or deleted in the life of the index, CurveWrites what they were when the recall
+	// curve, which chooses automatic probes, was measured, and CurveQueries with how many queries.
+	Writes, CurveWrites, CurveQueries uint64
 }
 
 // Index is an open index: an encrypted collection of items under a key of its own.

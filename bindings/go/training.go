@@ -101,6 +101,33 @@ type TrainingProgress struct {
 	Elapsed time.Duration
 }
 
+// TrainingKind is what a job trains.
+type TrainingKind int32
+
+// The kinds.
+const (
+	// TrainingIndex: an index.
+	TrainingIndex TrainingKind = 1
+	// TrainingModel: a model.
+	TrainingModel TrainingKind = 2
+)
+
+var kindNames = map[TrainingKind]string{TrainingIndex: "index", TrainingModel: "model"}
+
+// String gives the name of a kind: "index".
+func (k TrainingKind) String() string { return name(kindNames, k, "TrainingKind") }
+
+// TrainingJob is a job in the training queue of a db.
+type TrainingJob struct {
+	// Name of the index that it trains, or id of the model.
+	Name string
+	Kind TrainingKind
+	// Place in the queue: 0 = it runs, 1 = the next to run, and so on.
+	Place int
+	// Progress of the job; its State is TrainingQueued or TrainingRunning.
+	Progress TrainingProgress
+}
+
 // Training is a training job. It goes on when it is closed, until its db is.
 type Training struct {
 	handle trainingHandle
@@ -193,7 +220,7 @@ func (t *Training) Wait(ctx context.Context) error {
 	}
 }
 
-// Cancel asks the job to stop, which it does within 100 ms; Wait tells when. A job that has ended stays as it is.
+// Cancel asks the job to stop: one that waits for its turn ends at once, one that runs within 100 ms; Wait tells when. A job that has ended stays as it is.
 func (t *Training) Cancel() error { return t.settle(cancelTraining(t.handle)) }
 
 // Close lets go of the job, and neither cancels it nor waits for it. Closing twice does nothing.

@@ -253,6 +253,9 @@ type UpsertResult struct {
 	Threshold uint64
 }
 
+// Message says in one line that the upsert started training, with its numbers; "" when it did not.
+func (r UpsertResult) Message() string { return upsertMessage(r) }
+
 // Match is a result of a query.
 type Match struct {
 	// Id is the item's; Number where the index has ids of that kind.

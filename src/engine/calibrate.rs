@@ -1,4 +1,5 @@
-//! Exact neighbours of held-out rows, found while their index is being encoded.
+//! Exact neighbours of some rows, found while the vectors of their index pass by: in training as they are encoded, and
+//! when the recall curve is measured anew (`drift`) as they are read.
 //!
 //! A query is compared with every row of the quarter of the lists nearest to it, and of 128 lists at least: where its
 //! neighbours are on clustered data, for a quarter of the price of comparing it with everything. Where the curve would
@@ -79,11 +80,15 @@ impl Calibrator {
     }
 
     /// Compares every query with its near ones of the extents `range`, whose vectors are `staged` from the first on.
+    /// Rows are known by `base` plus their number in [`Self::curve`]; those that are `dead` are left out.
+    #[allow(clippy::too_many_arguments, reason = "a stretch of rows and who looks at it")]
     pub(super) fn observe(
         &mut self,
         extents: &Extents,
         range: Range<usize>,
         staged: &[f32],
+        base: u32,
+        dead: impl Fn(u32) -> bool + Sync,
         exec: &Exec,
         watch: &Watch,
     ) -> Result<()> {
@@ -91,7 +96,7 @@ impl Calibrator {
         let first = extents.rows(range.start).start;
         let part = self.queries.len().div_ceil(exec.threads()).max(1);
         exec.for_each_chunk(&mut self.queries, part, |_, queries| {
-            let mut scores = Vec::new();
+            let (mut scores, mut gone) = (Vec::new(), Vec::new());
             // Extent by extent, so that each is compared with all its queries while it is in the cache.
             for e in range.clone() {
                 if watch.check().is_err() {
@@ -99,26 +104,43 @@ impl Calibrator {
                 }
                 let (rows, list) = (extents.rows(e), extents.list_of(e));
                 scores.resize(rows.len(), 0.0);
+                gone.clear();
+                gone.extend((0..rows.len()).filter(|&i| dead(base + rows.start + i as u32)));
                 for q in queries.iter_mut().filter(|q| q.near[list / 64] >> (list % 64) & 1 == 1) {
                     let dim = q.vector.len();
                     let vectors = &staged[(rows.start - first) as usize * dim..(rows.end - first) as usize * dim];
                     kernels::best().rows(similarity, &q.vector, vectors, &mut scores);
-                    q.top.offer(&scores, rows.start);
+                    gone.iter().for_each(|&i| scores[i] = f32::NEG_INFINITY);
+                    q.top.offer(&scores, base + rows.start);
                 }
             }
         });
         watch.check()
     }
 
-    /// The curve, once `rebuilt` was encoded.
-    pub(super) fn curve(
-        mut self,
-        centroids: &Centroids,
+    /// The curve, once `rebuilt` was encoded: its rows were observed under their numbers in the new run.
+    pub(super) fn curve_of(
+        self,
         rebuilt: &Rebuilt,
+        centroids: &Centroids,
         exec: &Exec,
         watch: &Watch,
     ) -> Result<RecallCurve> {
         let Some(run) = &rebuilt.run else { return Ok(RecallCurve::default()) };
+        let itself = |row: u32| rebuilt.map[(row - rebuilt.first) as usize];
+        self.curve(centroids, itself, |row| run.extents.list_of(run.extents.of_row(row)), exec, watch)
+    }
+
+    /// The curve, once everything was observed. `itself` gives the number under which the row of a query was observed,
+    /// `list_of` the list of such a number.
+    pub(super) fn curve(
+        mut self,
+        centroids: &Centroids,
+        itself: impl Fn(u32) -> u32 + Sync,
+        list_of: impl Fn(u32) -> usize + Sync,
+        exec: &Exec,
+        watch: &Watch,
+    ) -> Result<RecallCurve> {
         let mut near: Vec<Vec<u32>> = vec![Vec::new(); self.queries.len()];
         let mut work: Vec<(&mut Query, &mut Vec<u32>)> = self.queries.iter_mut().zip(&mut near).collect();
         exec.for_each_chunk(&mut work, GRAIN, |_, work| {
@@ -132,9 +154,9 @@ impl Calibrator {
                 centroids.probe(&q.vector, centroids.len(), &mut scratch, &mut order);
                 order.iter().enumerate().for_each(|(i, &list)| rank[list as usize] = i as u32);
                 q.top.finish(&mut found);
-                let itself = rebuilt.map[(q.row - rebuilt.first) as usize];
+                let itself = itself(q.row);
                 let others = found.iter().map(|&(_, row)| row).filter(|&row| row != itself);
-                near.extend(others.map(|row| rank[run.extents.list_of(run.extents.of_row(row))]));
+                near.extend(others.map(|row| rank[list_of(row)]));
             }
         });
         let ranks = CURVE_K.map(|k| near.iter().map(|near| near[..near.len().min(k)].to_vec()).collect::<Vec<_>>());

@@ -3,7 +3,8 @@
 //! ```text
 //! u8 version
 //! u32 dimension, u8 metric, u8 quantizer (0 = automatic), u8 its bits, u32 its sub-vectors, u8 id kind,
-//! u8 flags (1 = no auto-training, 2 = rotation, 4 = vectors in float16), u64 retrain threshold, f32 target recall, u64 seed
+//! u8 flags (1 = no auto-training, 2 = rotation, 4 = vectors in float16), u64 retrain threshold, f32 target recall,
+//! u64 seed, u64 items written or deleted so far
 //! u8 has generation, [reference]
 //! u32 runs, x reference of the directory
 //! u8 has tombstones, [reference]
@@ -75,6 +76,8 @@ impl Config {
 #[derive(Clone)]
 pub(super) struct Manifest {
     pub(super) config: Config,
+    /// Items written or deleted in the life of the index: how far it is from where its recall was measured.
+    pub(super) writes: u64,
     pub(super) generation: Option<ObjectRef>,
     pub(super) runs: Vec<ObjectRef>,
     pub(super) tombstones: Option<ObjectRef>,
@@ -84,7 +87,7 @@ pub(super) struct Manifest {
 impl Manifest {
     /// The manifest of an empty index.
     pub(super) fn empty(config: Config) -> Self {
-        Self { config, generation: None, runs: Vec::new(), tombstones: None, deltas: Vec::new() }
+        Self { config, writes: 0, generation: None, runs: Vec::new(), tombstones: None, deltas: Vec::new() }
     }
 
     /// The plaintext of the head.
@@ -108,6 +111,7 @@ impl Manifest {
         out.put_u64(c.retrain_threshold);
         out.put_f32(c.target_recall);
         out.put_u64(c.seed);
+        out.put_u64(self.writes);
         put_optional(&mut out, self.generation.as_ref());
         put_all(&mut out, &self.runs);
         put_optional(&mut out, self.tombstones.as_ref());
@@ -152,6 +156,7 @@ impl Manifest {
             target_recall: r.f32()?,
             seed: r.u64()?,
         };
+        let writes = r.u64()?;
         let generation = optional(&mut r)?;
         let runs = all(&mut r)?;
         let tombstones = optional(&mut r)?;
@@ -160,7 +165,7 @@ impl Manifest {
         if config.dimension > MAX_DIMENSION {
             return Err(corrupt(()));
         }
-        Ok(Self { config, generation, runs, tombstones, deltas })
+        Ok(Self { config, writes, generation, runs, tombstones, deltas })
     }
 }
 
@@ -205,7 +210,9 @@ mod tests {
             }
         }
         let config = Config::new(&IndexOptions { dimension: 7, seed: 9, ..IndexOptions::default() }).unwrap();
-        let bytes = Manifest::empty(config).write();
+        let bytes = Manifest { writes: 1 << 40, ..Manifest::empty(config) }.write();
+        let read = Manifest::read(&bytes).unwrap();
+        assert_eq!((read.config, read.writes), (config, 1 << 40));
         for cut in 0..bytes.len() {
             assert!(Manifest::read(&bytes[..cut]).is_err());
         }

@@ -196,7 +196,7 @@ impl Index {
         };
         let pieces = n_queries.div_ceil(BATCH_GRAIN);
         let serial = Exec::new(1);
-        let exec = if options.threads == 1 || pieces == 1 { &serial } else { &self.shared.exec };
+        let exec = if options.threads == 1 || pieces == 1 { &serial } else { &self.shared.callers };
         let mut answers = try_with_capacity(n_queries, "results")?;
         for part in exec.map(pieces, piece) {
             answers.extend(part?);

@@ -10,6 +10,7 @@ use super::error::{c_text, cyborg_error, cyborg_status};
 use super::guard;
 use super::handle::{self, Handle, Table};
 use super::names::cyborg_names;
+use super::queue::cyborg_training_list;
 use super::read::{Out, Sized32, flag, options, slice, text};
 use crate::engine::{CacheMode, Db, DbOptions, LogLevel, LogSink};
 use crate::error::{Error, Result};
@@ -187,6 +188,26 @@ pub unsafe extern "C" fn cyborg_db_training_status(
     err: *mut *mut cyborg_error,
 ) -> cyborg_status {
     names_of(db, out_indexes_training, err, |db| db.training_status())
+}
+
+/// Lists the training jobs of this db that run or wait, in the order they run, with their progress, as they are at this
+/// moment. Jobs run one after the other in the order they were started, by a call or by an upsert. Free the list with
+/// cyborg_training_list_free().
+/// Statuses: common.
+/// Since: 0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cyborg_db_training_jobs(
+    db: *mut cyborg_db,
+    out_jobs: *mut *mut cyborg_training_list,
+    err: *mut *mut cyborg_error,
+) -> cyborg_status {
+    // SAFETY: NULL or the caller's place for a handle.
+    let out = unsafe { Out::handle(out_jobs, "out_jobs") };
+    guard::on(db, "db", err, |db| {
+        let out = out?;
+        out.give(cyborg_training_list::new(&db.training_jobs()?));
+        Ok(())
+    })
 }
 
 fn names_of(

@@ -116,6 +116,14 @@ pub struct cyborg_index_stats_info {
     pub largest_list_permille: u64,
     /// n_lists * sum(length^2) / count^2, in thousandths (1000 = all lists alike); 0 when untrained.
     pub balance_permille: u64,
+    /// Items written or deleted in the life of the index.
+    pub writes: u64,
+    /// What writes was when the recall curve, which chooses automatic probes, was measured; 0 when untrained. It is
+    /// measured in training, and again in the background when more than a quarter of the present items, and 1000 at
+    /// least, were written or deleted since.
+    pub curve_writes: u64,
+    /// Queries the recall curve was measured with; 0 = it was not, and automatic probes look into all lists.
+    pub curve_queries: u64,
 }
 
 // SAFETY: integers, size first.
@@ -277,6 +285,9 @@ fn stats(s: &IndexStats) -> cyborg_index_stats_info {
         cache_misses: s.cache_misses,
         largest_list_permille: s.largest_list_permille,
         balance_permille: s.balance_permille,
+        writes: s.writes,
+        curve_writes: s.curve_writes,
+        curve_queries: s.curve_queries,
     }
 }
 

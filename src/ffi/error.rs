@@ -124,6 +124,8 @@ pub struct cyborg_error {
     message: CString,
     item_index: Option<u64>,
     numbers: Option<(u64, u64)>,
+    /// Field, value and what is allowed.
+    field: Option<[CString; 3]>,
 }
 
 impl cyborg_error {
@@ -134,6 +136,7 @@ impl cyborg_error {
             message: c_text(&error.to_string()),
             item_index: error.item_index(),
             numbers: error.needed_got(),
+            field: error.field().map(|(field, value, allowed)| [field, value, allowed].map(c_text)),
         }
     }
 
@@ -204,6 +207,41 @@ pub unsafe extern "C" fn cyborg_error_got(error: *const cyborg_error) -> u64 {
     unsafe { error.as_ref() }.and_then(|e| e.numbers).map_or(0, |(_, got)| got)
 }
 
+/// Name of the parameter or option that an INVALID_ARGUMENT is about: "tolerance". Borrowed from the error; NULL when
+/// it is not about one.
+/// Since: 0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cyborg_error_field(error: *const cyborg_error) -> *const c_char {
+    // SAFETY: NULL or an error that the caller has not freed.
+    unsafe { part(error, 0) }
+}
+
+/// The value that the field of cyborg_error_field() had, as text: "-1"; for data its size or kind, never the data.
+/// Borrowed from the error; NULL without a field.
+/// Since: 0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cyborg_error_value(error: *const cyborg_error) -> *const c_char {
+    // SAFETY: NULL or an error that the caller has not freed.
+    unsafe { part(error, 1) }
+}
+
+/// What the field of cyborg_error_field() may be, as text: "0 or more, 0 for 1e-6". Borrowed from the error; NULL
+/// without a field.
+/// Since: 0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cyborg_error_allowed(error: *const cyborg_error) -> *const c_char {
+    // SAFETY: NULL or an error that the caller has not freed.
+    unsafe { part(error, 2) }
+}
+
+/// # Safety
+/// NULL or an error that the caller has not freed.
+unsafe fn part(error: *const cyborg_error, which: usize) -> *const c_char {
+    // SAFETY: passed on.
+    let field = unsafe { error.as_ref() }.and_then(|e| e.field.as_ref());
+    field.map_or(std::ptr::null(), |parts| parts[which].as_ptr())
+}
+
 /// Frees an error. NULL is allowed.
 /// Since: 0.1
 #[unsafe(no_mangle)]
@@ -253,7 +291,17 @@ mod tests {
             assert_eq!(cyborg_error_status(std::ptr::null()), CYBORG_STATUS_OK);
             assert_eq!(cyborg_error_item_index(std::ptr::null()), -1);
         }
+        // SAFETY: `e` is alive, and none of the three is NULL.
+        let part = |f: unsafe extern "C" fn(*const cyborg_error) -> *const c_char| unsafe {
+            std::ffi::CStr::from_ptr(f(&e)).to_str().unwrap().to_owned()
+        };
+        assert_eq!(
+            [cyborg_error_field, cyborg_error_value, cyborg_error_allowed].map(part),
+            ["id", "0 bytes", "1 to 4096"]
+        );
         let e = cyborg_error::new(&Error::InsufficientVectors { needed: 8, got: 3 });
+        // SAFETY: `e` is alive; NULL is allowed.
+        unsafe { assert!(cyborg_error_field(&e).is_null() && cyborg_error_allowed(std::ptr::null()).is_null()) };
         // SAFETY: `e` is alive.
         unsafe { assert_eq!((cyborg_error_needed(&e), cyborg_error_got(&e), cyborg_error_item_index(&e)), (8, 3, -1)) };
     }

@@ -30,6 +30,7 @@ pub mod error;
 pub mod index;
 pub mod items;
 pub mod names;
+pub mod queue;
 pub mod search;
 pub mod training;
 pub mod upkeep;

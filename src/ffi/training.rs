@@ -129,11 +129,13 @@ fn follow(job: &TrainingJob, call: &Call) -> Result<()> {
     outcome(job)
 }
 
-/// Trains an index, or trains it anew. With out_job it starts a job and returns at once; free the job with
+/// Trains an index, or trains it anew. Jobs of a db run one after the other in the order they came, see
+/// cyborg_db_training_jobs(). With out_job it starts a job and returns at once; free the job with
 /// cyborg_training_free(). With out_job NULL it returns when training has ended, watching call (which a started job
 /// does not: use cyborg_training_cancel()). options and call may be NULL.
-/// Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, TRAINING_IN_PROGRESS, INSUFFICIENT_VECTORS (below 2 x n_lists),
-/// CANCELLED, TIMEOUT, store. NO_MEMORY when max_memory_mb is below what the job is estimated to need.
+/// Statuses: common, INVALID_ARGUMENT (cyborg_error_field(), _value() and _allowed() tell), UNSUPPORTED,
+/// TRAINING_IN_PROGRESS, INSUFFICIENT_VECTORS (below 2 x n_lists; cyborg_error_needed() and _got() tell), CANCELLED,
+/// TIMEOUT, store. NO_MEMORY when max_memory_mb is below what the job is estimated to need, in bytes likewise.
 /// Since: 0.1
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cyborg_index_train(
@@ -246,7 +248,8 @@ pub unsafe extern "C" fn cyborg_training_result(
     guard::on(job, "job", err, |h| outcome(&h.job))
 }
 
-/// Asks a job to stop, which it does within 100 ms; cyborg_training_wait() tells when. A job that has ended stays as it is.
+/// Asks a job to stop: one that waits for its turn ends at once, one that runs within 100 ms; cyborg_training_wait()
+/// tells when. A job that has ended stays as it is.
 /// Statuses: NULL_ARGUMENT, INVALID_HANDLE, FORKED, POISONED.
 /// Since: 0.1
 #[unsafe(no_mangle)]

@@ -79,7 +79,7 @@ _Static_assert(offsetof(cyborg_index_info, recall_at_10_probes) == 128, "offseto
 _Static_assert(offsetof(cyborg_index_info, recall_at_10) == 192, "offsetof(cyborg_index_info, recall_at_10)");
 _Static_assert(offsetof(cyborg_index_info, recall_at_100_probes) == 256, "offsetof(cyborg_index_info, recall_at_100_probes)");
 _Static_assert(offsetof(cyborg_index_info, recall_at_100) == 320, "offsetof(cyborg_index_info, recall_at_100)");
-_Static_assert(sizeof(cyborg_index_stats_info) == 104, "sizeof(cyborg_index_stats_info)");
+_Static_assert(sizeof(cyborg_index_stats_info) == 128, "sizeof(cyborg_index_stats_info)");
 _Static_assert(offsetof(cyborg_index_stats_info, struct_size) == 0, "offsetof(cyborg_index_stats_info, struct_size)");
 _Static_assert(offsetof(cyborg_index_stats_info, reserved) == 4, "offsetof(cyborg_index_stats_info, reserved)");
 _Static_assert(offsetof(cyborg_index_stats_info, count) == 8, "offsetof(cyborg_index_stats_info, count)");
@@ -94,6 +94,9 @@ _Static_assert(offsetof(cyborg_index_stats_info, cache_hits) == 72, "offsetof(cy
 _Static_assert(offsetof(cyborg_index_stats_info, cache_misses) == 80, "offsetof(cyborg_index_stats_info, cache_misses)");
 _Static_assert(offsetof(cyborg_index_stats_info, largest_list_permille) == 88, "offsetof(cyborg_index_stats_info, largest_list_permille)");
 _Static_assert(offsetof(cyborg_index_stats_info, balance_permille) == 96, "offsetof(cyborg_index_stats_info, balance_permille)");
+_Static_assert(offsetof(cyborg_index_stats_info, writes) == 104, "offsetof(cyborg_index_stats_info, writes)");
+_Static_assert(offsetof(cyborg_index_stats_info, curve_writes) == 112, "offsetof(cyborg_index_stats_info, curve_writes)");
+_Static_assert(offsetof(cyborg_index_stats_info, curve_queries) == 120, "offsetof(cyborg_index_stats_info, curve_queries)");
 _Static_assert(sizeof(cyborg_columns) == 120, "sizeof(cyborg_columns)");
 _Static_assert(offsetof(cyborg_columns, struct_size) == 0, "offsetof(cyborg_columns, struct_size)");
 _Static_assert(offsetof(cyborg_columns, dimension) == 4, "offsetof(cyborg_columns, dimension)");
@@ -111,6 +114,14 @@ _Static_assert(offsetof(cyborg_columns, contents) == 88, "offsetof(cyborg_column
 _Static_assert(offsetof(cyborg_columns, contents_offsets) == 96, "offsetof(cyborg_columns, contents_offsets)");
 _Static_assert(offsetof(cyborg_columns, contents_kinds) == 104, "offsetof(cyborg_columns, contents_kinds)");
 _Static_assert(offsetof(cyborg_columns, vectors) == 112, "offsetof(cyborg_columns, vectors)");
+_Static_assert(sizeof(cyborg_upsert_result) == 48, "sizeof(cyborg_upsert_result)");
+_Static_assert(offsetof(cyborg_upsert_result, struct_size) == 0, "offsetof(cyborg_upsert_result, struct_size)");
+_Static_assert(offsetof(cyborg_upsert_result, training_triggered) == 4, "offsetof(cyborg_upsert_result, training_triggered)");
+_Static_assert(offsetof(cyborg_upsert_result, inserted) == 8, "offsetof(cyborg_upsert_result, inserted)");
+_Static_assert(offsetof(cyborg_upsert_result, updated) == 16, "offsetof(cyborg_upsert_result, updated)");
+_Static_assert(offsetof(cyborg_upsert_result, superseded) == 24, "offsetof(cyborg_upsert_result, superseded)");
+_Static_assert(offsetof(cyborg_upsert_result, vector_count) == 32, "offsetof(cyborg_upsert_result, vector_count)");
+_Static_assert(offsetof(cyborg_upsert_result, threshold) == 40, "offsetof(cyborg_upsert_result, threshold)");
 _Static_assert(sizeof(cyborg_batch) == 112, "sizeof(cyborg_batch)");
 _Static_assert(offsetof(cyborg_batch, struct_size) == 0, "offsetof(cyborg_batch, struct_size)");
 _Static_assert(offsetof(cyborg_batch, dimension) == 4, "offsetof(cyborg_batch, dimension)");
@@ -127,14 +138,6 @@ _Static_assert(offsetof(cyborg_batch, contents) == 80, "offsetof(cyborg_batch, c
 _Static_assert(offsetof(cyborg_batch, contents_len) == 88, "offsetof(cyborg_batch, contents_len)");
 _Static_assert(offsetof(cyborg_batch, contents_offsets) == 96, "offsetof(cyborg_batch, contents_offsets)");
 _Static_assert(offsetof(cyborg_batch, contents_kinds) == 104, "offsetof(cyborg_batch, contents_kinds)");
-_Static_assert(sizeof(cyborg_upsert_result) == 48, "sizeof(cyborg_upsert_result)");
-_Static_assert(offsetof(cyborg_upsert_result, struct_size) == 0, "offsetof(cyborg_upsert_result, struct_size)");
-_Static_assert(offsetof(cyborg_upsert_result, training_triggered) == 4, "offsetof(cyborg_upsert_result, training_triggered)");
-_Static_assert(offsetof(cyborg_upsert_result, inserted) == 8, "offsetof(cyborg_upsert_result, inserted)");
-_Static_assert(offsetof(cyborg_upsert_result, updated) == 16, "offsetof(cyborg_upsert_result, updated)");
-_Static_assert(offsetof(cyborg_upsert_result, superseded) == 24, "offsetof(cyborg_upsert_result, superseded)");
-_Static_assert(offsetof(cyborg_upsert_result, vector_count) == 32, "offsetof(cyborg_upsert_result, vector_count)");
-_Static_assert(offsetof(cyborg_upsert_result, threshold) == 40, "offsetof(cyborg_upsert_result, threshold)");
 _Static_assert(sizeof(cyborg_ids) == 48, "sizeof(cyborg_ids)");
 _Static_assert(offsetof(cyborg_ids, struct_size) == 0, "offsetof(cyborg_ids, struct_size)");
 _Static_assert(offsetof(cyborg_ids, reserved) == 4, "offsetof(cyborg_ids, reserved)");

@@ -37,6 +37,10 @@ use crate::kernels::{Finish, Kernels, LANES, unpack_factors};
 use crate::types::{QuantizerSpec, Similarity};
 use encode::Lanes;
 
+/// Most candidates ranked again, times k, for 1 to 8 bits; the bounds end it sooner. On `GloVe` (331,479 x 100, dot, k 10,
+/// 2304 lists of which 128 are probed) the caps lose less than 0.2 % of recall, and of 2, 3, 4 and 5 bits 96, 31, 18 and
+/// 13 candidates are ranked again.
+const RERANK: [u32; 8] = [192, 24, 6, 3, 2, 2, 2, 2];
 /// Standard deviations of the error bound: the `eps_0` of the paper.
 const EPSILON: f64 = 1.9;
 /// Share of a query that rounding it to bytes usually takes: the greatest of 100 normal values is 2.5 deviations.
@@ -155,7 +159,7 @@ impl Scheme for RaBitQ {
     }
 
     fn default_rerank_mult(&self) -> u32 {
-        8
+        RERANK[usize::from(self.bits) - 1]
     }
 
     fn scores_are_bounds(&self) -> bool {

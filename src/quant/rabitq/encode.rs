@@ -3,7 +3,7 @@
 //! A rotated residual `z` is coded as the `y` on the grid of halves `-(2^B - 1) / 2 .. (2^B - 1) / 2` of least angle
 //! to it. That `y` is `t z` rounded for some scale `t` (arXiv 2409.09913, which tries every `t` at which a rounding
 //! changes). We try [`TRIES`] scales across the range that holds the best one and as many around the best of those:
-//! of the squared sine of the exact search it costs 0.1 % at up to 4 bits, 1 % at 6 and 3 to 6 % at 8 (100
+//! of the squared sine of the exact search it costs 0.1 % at up to 4 bits, 1.3 % at 6, 3 % at 7 and 10 % at 8 (104
 //! dimensions), where the rounding of the query weighs more.
 
 use super::{EPSILON, QUERY_ROUNDING};

@@ -8,7 +8,7 @@
 //! * *flat block*: `dim x 16` float32, value of vector `v` in dimension `j` at `[j * 16 + v]`;
 //! * *byte block*: `ceil(dim / 4)` groups of 64 bytes, byte `v * 4 + k` of group `g` is dimension `g * 4 + k` of
 //!   vector `v`, missing dimensions 0; SQ8 blocks carry 16 float32 terms (64 bytes) after the groups;
-//! * blocks of product codes: see [`pq`].
+//! * blocks of product codes: see `pq.rs`.
 //!
 //! A score is always greater = nearer, see [`Similarity`].
 

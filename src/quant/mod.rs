@@ -1,6 +1,6 @@
 //! Quantizers: how the vectors of a list are coded, and how a block of codes is scored.
 //!
-//! One scheme a file, each a [`Scheme`], closed under [`Quantizer`]. All code 16 vectors to a block in the layouts of
+//! One scheme a file, each a `Scheme`, closed under [`Quantizer`]. All code 16 vectors to a block in the layouts of
 //! [`crate::kernels`]. Scores are on the scale of [`Similarity`], greater = nearer, so lists of any scheme rank
 //! together with exact scores. Knows no files: [`Quantizer::write`] and [`Quantizer::read`] are the bytes the engine
 //! seals, drawn in FORMAT.md.

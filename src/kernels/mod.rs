@@ -11,7 +11,7 @@
 //!   `p * bits`, for the parts `p = 0..8 / bits`; missing dimensions are 0. So 4 dimensions of a vector are 4 bytes
 //!   masked alike, which is what byte products take, and they meet 4 query values that follow each other. SQ blocks
 //!   may carry 16 float32 terms (64 bytes) after the groups;
-//! * blocks of product codes: see [`pq`].
+//! * blocks of product codes: see `pq.rs`.
 //!
 //! A score is always greater = nearer, see [`Similarity`].
 

@@ -51,6 +51,11 @@ impl Backend {
         Ok(self.store()?.find_space(name)?.is_some())
     }
 
+    /// The uuid of the index of that name, which no other index ever has. Not secret.
+    pub fn uuid(&self, name: &str) -> Result<Option<[u8; 16]>> {
+        self.store()?.find_space(name)
+    }
+
     /// Removes an index without its key, for what no key opens any more. [`Error::NotFound`] when there is none.
     pub fn drop_index(&self, name: &str) -> Result<()> {
         const NONE: Error = Error::NotFound { what: "index" };

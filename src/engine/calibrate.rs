@@ -35,6 +35,14 @@ pub(super) struct Calibrator {
     queries: Vec<Query>,
 }
 
+/// Rows of one list that lie side by side.
+pub(super) struct Part<'a> {
+    pub(super) list: usize,
+    /// Number of the first row; the others follow.
+    pub(super) first: u32,
+    pub(super) vectors: &'a [f32],
+}
+
 struct Query {
     /// In the snapshot that the rebuild reads.
     row: u32,
@@ -87,23 +95,31 @@ impl Calibrator {
         exec: &Exec,
         watch: &Watch,
     ) -> Result<()> {
-        let similarity = self.similarity;
+        let Some(dim) = self.queries.first().map(|q| q.vector.len()) else { return Ok(()) };
         let first = extents.rows(range.start).start;
+        let parts = range.map(|e| {
+            let rows = extents.rows(e);
+            let vectors = &staged[(rows.start - first) as usize * dim..(rows.end - first) as usize * dim];
+            Part { list: extents.list_of(e), first: rows.start, vectors }
+        });
+        self.compare(&parts.collect::<Vec<_>>(), exec, watch)
+    }
+
+    /// Compares every query with its near ones of `parts`.
+    pub(super) fn compare(&mut self, parts: &[Part<'_>], exec: &Exec, watch: &Watch) -> Result<()> {
+        let similarity = self.similarity;
         let part = self.queries.len().div_ceil(exec.threads()).max(1);
         exec.for_each_chunk(&mut self.queries, part, |_, queries| {
             let mut scores = Vec::new();
-            // Extent by extent, so that each is compared with all its queries while it is in the cache.
-            for e in range.clone() {
+            // Part by part, so that each is compared with all its queries while it is in the cache.
+            for part in parts {
                 if watch.check().is_err() {
                     return;
                 }
-                let (rows, list) = (extents.rows(e), extents.list_of(e));
-                scores.resize(rows.len(), 0.0);
-                for q in queries.iter_mut().filter(|q| q.near[list / 64] >> (list % 64) & 1 == 1) {
-                    let dim = q.vector.len();
-                    let vectors = &staged[(rows.start - first) as usize * dim..(rows.end - first) as usize * dim];
-                    kernels::best().rows(similarity, &q.vector, vectors, &mut scores);
-                    q.top.offer(&scores, rows.start);
+                for q in queries.iter_mut().filter(|q| q.near[part.list / 64] >> (part.list % 64) & 1 == 1) {
+                    scores.resize(part.vectors.len() / q.vector.len(), 0.0);
+                    kernels::best().rows(similarity, &q.vector, part.vectors, &mut scores);
+                    q.top.offer(&scores, part.first);
                 }
             }
         });
@@ -112,13 +128,28 @@ impl Calibrator {
 
     /// The curve, once `rebuilt` was encoded.
     pub(super) fn curve(
-        mut self,
+        self,
         centroids: &Centroids,
         rebuilt: &Rebuilt,
         exec: &Exec,
         watch: &Watch,
     ) -> Result<RecallCurve> {
         let Some(run) = &rebuilt.run else { return Ok(RecallCurve::default()) };
+        let list_of = |found| run.extents.list_of(run.extents.of_row(found));
+        let is_itself = |found, query: u32| found == rebuilt.map[(query - rebuilt.first) as usize];
+        self.measure(centroids, list_of, is_itself, exec, watch)
+    }
+
+    /// The curve, once all rows were compared: `list_of` tells the list of one that was found, `is_itself` whether it is
+    /// the held-out row that a query was made from.
+    pub(super) fn measure(
+        mut self,
+        centroids: &Centroids,
+        list_of: impl Fn(u32) -> usize + Sync,
+        is_itself: impl Fn(u32, u32) -> bool + Sync,
+        exec: &Exec,
+        watch: &Watch,
+    ) -> Result<RecallCurve> {
         let mut near: Vec<Vec<u32>> = vec![Vec::new(); self.queries.len()];
         let mut work: Vec<(&mut Query, &mut Vec<u32>)> = self.queries.iter_mut().zip(&mut near).collect();
         exec.for_each_chunk(&mut work, GRAIN, |_, work| {
@@ -132,9 +163,8 @@ impl Calibrator {
                 centroids.probe(&q.vector, centroids.len(), &mut scratch, &mut order);
                 order.iter().enumerate().for_each(|(i, &list)| rank[list as usize] = i as u32);
                 q.top.finish(&mut found);
-                let itself = rebuilt.map[(q.row - rebuilt.first) as usize];
-                let others = found.iter().map(|&(_, row)| row).filter(|&row| row != itself);
-                near.extend(others.map(|row| rank[run.extents.list_of(run.extents.of_row(row))]));
+                let others = found.iter().map(|&(_, row)| row).filter(|&row| !is_itself(row, q.row));
+                near.extend(others.map(|row| rank[list_of(row)]));
             }
         });
         let ranks = CURVE_K.map(|k| near.iter().map(|near| near[..near.len().min(k)].to_vec()).collect::<Vec<_>>());

@@ -52,6 +52,8 @@ pub struct Index {
     pub(super) job: Mutex<Option<Arc<TrainingJob>>>,
     /// Items below which upserts start no training, after one that failed or was cancelled.
     pub(super) train_again_above: AtomicU64,
+    /// Id of the model it was made from.
+    pub(super) model: Option<String>,
     pub(super) scratch: Mutex<Vec<QueryScratch>>,
     pub(super) cache_hits: AtomicU64,
     dropped: AtomicBool,
@@ -80,6 +82,7 @@ impl Index {
             vault,
             snapshot: ArcSwap::from_pointee(loaded.snapshot),
             ids: RwLock::new(loaded.ids),
+            model: loaded.manifest.model.clone(),
             writer: Mutex::new(WriterState { manifest: loaded.manifest, retired: Vec::new() }),
             queue: Mutex::default(),
             merging: Mutex::default(),

@@ -84,6 +84,7 @@ impl Index {
         let auto_probes = generation.map_or(1, |g| g.curve.probes(10, target_recall, n_lists));
         Ok(IndexInfo {
             name: self.name().to_owned(),
+            model: self.model.clone(),
             dimension,
             metric,
             quantizer: s.config.quantizer,

@@ -4,6 +4,7 @@
 //! u8 version
 //! u32 dimension, u8 metric, u8 quantizer (0 = automatic), u8 its bits, u32 its sub-vectors, u8 id kind,
 //! u8 flags (1 = no auto-training, 2 = rotation), u64 retrain threshold, f32 target recall, u64 seed
+//! u8 length, id of the model it was made from (0 = none)
 //! u8 has generation, [reference]
 //! u32 runs, x reference of the directory
 //! u8 has tombstones, [reference]
@@ -72,6 +73,8 @@ impl Config {
 #[derive(Clone)]
 pub(super) struct Manifest {
     pub(super) config: Config,
+    /// Id of the model it was made from.
+    pub(super) model: Option<String>,
     pub(super) generation: Option<ObjectRef>,
     pub(super) runs: Vec<ObjectRef>,
     pub(super) tombstones: Option<ObjectRef>,
@@ -81,7 +84,7 @@ pub(super) struct Manifest {
 impl Manifest {
     /// The manifest of an empty index.
     pub(super) fn empty(config: Config) -> Self {
-        Self { config, generation: None, runs: Vec::new(), tombstones: None, deltas: Vec::new() }
+        Self { config, model: None, generation: None, runs: Vec::new(), tombstones: None, deltas: Vec::new() }
     }
 
     /// The plaintext of the head.
@@ -104,6 +107,9 @@ impl Manifest {
         out.put_u64(c.retrain_threshold);
         out.put_f32(c.target_recall);
         out.put_u64(c.seed);
+        let model = self.model.as_deref().unwrap_or_default();
+        out.put_u8(model.len() as u8);
+        out.extend_from_slice(model.as_bytes());
         put_optional(&mut out, self.generation.as_ref());
         put_all(&mut out, &self.runs);
         put_optional(&mut out, self.tombstones.as_ref());
@@ -146,6 +152,9 @@ impl Manifest {
             target_recall: r.f32()?,
             seed: r.u64()?,
         };
+        let len = usize::from(r.u8()?);
+        let model = str::from_utf8(r.bytes(len)?).map_err(|_| corrupt(()))?;
+        let model = (len > 0).then(|| model.to_owned());
         let generation = optional(&mut r)?;
         let runs = all(&mut r)?;
         let tombstones = optional(&mut r)?;
@@ -154,7 +163,7 @@ impl Manifest {
         if config.dimension > MAX_DIMENSION {
             return Err(corrupt(()));
         }
-        Ok(Self { config, generation, runs, tombstones, deltas })
+        Ok(Self { config, model, generation, runs, tombstones, deltas })
     }
 }
 
@@ -190,8 +199,10 @@ mod tests {
     #[test]
     fn reads_what_it_wrote_and_refuses_any_cut() {
         let config = Config::new(&IndexOptions { dimension: 7, seed: 9, ..IndexOptions::default() }).unwrap();
-        let bytes = Manifest::empty(config).write();
+        let made = Manifest { model: Some("a model".into()), ..Manifest::empty(config) };
+        let bytes = made.write();
         assert_eq!(Manifest::read(&bytes).unwrap().config, config);
+        assert_eq!(Manifest::read(&bytes).unwrap().model, made.model);
         for cut in 0..bytes.len() {
             assert!(Manifest::read(&bytes[..cut]).is_err());
         }

@@ -27,6 +27,7 @@ mod job;
 mod load;
 mod manifest;
 mod merge;
+mod model;
 mod options;
 mod payload;
 mod plan;
@@ -49,6 +50,7 @@ pub use cursor::Cursor;
 pub use db::Db;
 pub use index::Index;
 pub use job::TrainingJob;
+pub use model::{FailureCode, ModelInfo, ModelOptions, ModelState};
 pub use options::{
     Batch, CacheMode, DbOptions, Ids, IndexOptions, LogLevel, LogSink, QueryOptions, Strings, TrainOptions, include,
 };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::cache::Cache;
+use super::model::Models;
 use super::options::{DbOptions, LogLevel, LogSink};
 use super::workers::Workers;
 use crate::crypto::Backend;
@@ -17,6 +18,8 @@ pub(super) struct Shared {
     pub(super) exec: Exec,
     pub(super) cache: Arc<Cache>,
     pub(super) workers: Workers,
+    /// Models that are being trained.
+    pub(super) models: Models,
     /// Bytes a training job may take when its options set no limit; `u64::MAX` = no limit.
     pub(super) job_memory: u64,
     log: Option<LogSink>,
@@ -37,6 +40,7 @@ impl Shared {
             exec: Exec::new(options.threads),
             cache: Cache::new(options.cache_mode, limit(options.cache_bytes).min(half)),
             workers: Workers::default(),
+            models: Models::default(),
             job_memory: half,
             log: options.log.clone(),
             pid: std::process::id(),

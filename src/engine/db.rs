@@ -82,7 +82,12 @@ impl Db {
         self.open_locked(&mut open, name, key)
     }
 
-    pub(super) fn open_locked(&self, open: &mut HashMap<String, Weak<Index>>, name: &str, key: &[u8]) -> Result<Arc<Index>> {
+    pub(super) fn open_locked(
+        &self,
+        open: &mut HashMap<String, Weak<Index>>,
+        name: &str,
+        key: &[u8],
+    ) -> Result<Arc<Index>> {
         open.retain(|_, index| index.strong_count() > 0);
         let (vault, mut head) = Vault::open(&self.shared.backend, name, key)?;
         let vault = Arc::new(vault);

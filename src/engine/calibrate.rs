@@ -1,4 +1,5 @@
-//! Exact neighbours of held-out rows, found while their index is being encoded.
+//! Exact neighbours of some rows, found while the vectors of their index pass by: in training as they are encoded, and
+//! when the recall curve is measured anew (`drift`) as they are read.
 //!
 //! A query is compared with every row of the quarter of the lists nearest to it, and of 128 lists at least: where its
 //! neighbours are on clustered data, for a quarter of the price of comparing it with everything. Where the curve would
@@ -33,14 +34,6 @@ pub(super) struct Calibrator {
     /// Nearest lists that every query is compared with.
     near: usize,
     queries: Vec<Query>,
-}
-
-/// Rows of one list that lie side by side.
-pub(super) struct Part<'a> {
-    pub(super) list: usize,
-    /// Number of the first row; the others follow.
-    pub(super) first: u32,
-    pub(super) vectors: &'a [f32],
 }
 
 struct Query {
@@ -87,66 +80,59 @@ impl Calibrator {
     }
 
     /// Compares every query with its near ones of the extents `range`, whose vectors are `staged` from the first on.
+    /// `name` gives the name that a row is known by in [`Self::curve`]; `None` leaves it out.
     pub(super) fn observe(
         &mut self,
         extents: &Extents,
         range: Range<usize>,
         staged: &[f32],
+        name: impl Fn(u32) -> Option<u32> + Sync,
         exec: &Exec,
         watch: &Watch,
     ) -> Result<()> {
-        let Some(dim) = self.queries.first().map(|q| q.vector.len()) else { return Ok(()) };
-        let first = extents.rows(range.start).start;
-        let parts = range.map(|e| {
-            let rows = extents.rows(e);
-            let vectors = &staged[(rows.start - first) as usize * dim..(rows.end - first) as usize * dim];
-            Part { list: extents.list_of(e), first: rows.start, vectors }
-        });
-        self.compare(&parts.collect::<Vec<_>>(), exec, watch)
-    }
-
-    /// Compares every query with its near ones of `parts`.
-    pub(super) fn compare(&mut self, parts: &[Part<'_>], exec: &Exec, watch: &Watch) -> Result<()> {
         let similarity = self.similarity;
+        let first = extents.rows(range.start).start;
         let part = self.queries.len().div_ceil(exec.threads()).max(1);
         exec.for_each_chunk(&mut self.queries, part, |_, queries| {
             let mut scores = Vec::new();
-            // Part by part, so that each is compared with all its queries while it is in the cache.
-            for part in parts {
+            // Extent by extent, so that each is compared with all its queries while it is in the cache.
+            for e in range.clone() {
                 if watch.check().is_err() {
                     return;
                 }
-                for q in queries.iter_mut().filter(|q| q.near[part.list / 64] >> (part.list % 64) & 1 == 1) {
-                    scores.resize(part.vectors.len() / q.vector.len(), 0.0);
-                    kernels::best().rows(similarity, &q.vector, part.vectors, &mut scores);
-                    q.top.offer(&scores, part.first);
+                let (rows, list) = (extents.rows(e), extents.list_of(e));
+                scores.resize(rows.len(), 0.0);
+                for q in queries.iter_mut().filter(|q| q.near[list / 64] >> (list % 64) & 1 == 1) {
+                    let dim = q.vector.len();
+                    let vectors = &staged[(rows.start - first) as usize * dim..(rows.end - first) as usize * dim];
+                    kernels::best().rows(similarity, &q.vector, vectors, &mut scores);
+                    q.top.offer_with(&scores, |i| name(rows.start + i));
                 }
             }
         });
         watch.check()
     }
 
-    /// The curve, once `rebuilt` was encoded.
-    pub(super) fn curve(
+    /// The curve, once `rebuilt` was encoded: its rows were observed under their numbers in the new run.
+    pub(super) fn curve_of(
         self,
-        centroids: &Centroids,
         rebuilt: &Rebuilt,
+        centroids: &Centroids,
         exec: &Exec,
         watch: &Watch,
     ) -> Result<RecallCurve> {
         let Some(run) = &rebuilt.run else { return Ok(RecallCurve::default()) };
-        let list_of = |found| run.extents.list_of(run.extents.of_row(found));
-        let is_itself = |found, query: u32| found == rebuilt.map[(query - rebuilt.first) as usize];
-        self.measure(centroids, list_of, is_itself, exec, watch)
+        let itself = |row: u32| rebuilt.map[(row - rebuilt.first) as usize];
+        self.curve(centroids, itself, |row| run.extents.list_of(run.extents.of_row(row)), exec, watch)
     }
 
-    /// The curve, once all rows were compared: `list_of` tells the list of one that was found, `is_itself` whether it is
-    /// the held-out row that a query was made from.
-    pub(super) fn measure(
+    /// The curve, once everything was observed. `itself` gives the name under which the row of a query was observed,
+    /// `list_of` the list of a name.
+    pub(super) fn curve(
         mut self,
         centroids: &Centroids,
+        itself: impl Fn(u32) -> u32 + Sync,
         list_of: impl Fn(u32) -> usize + Sync,
-        is_itself: impl Fn(u32, u32) -> bool + Sync,
         exec: &Exec,
         watch: &Watch,
     ) -> Result<RecallCurve> {
@@ -163,7 +149,8 @@ impl Calibrator {
                 centroids.probe(&q.vector, centroids.len(), &mut scratch, &mut order);
                 order.iter().enumerate().for_each(|(i, &list)| rank[list as usize] = i as u32);
                 q.top.finish(&mut found);
-                let others = found.iter().map(|&(_, row)| row).filter(|&row| !is_itself(row, q.row));
+                let itself = itself(q.row);
+                let others = found.iter().map(|&(_, row)| row).filter(|&row| row != itself);
                 near.extend(others.map(|row| rank[list_of(row)]));
             }
         });

@@ -1,6 +1,7 @@
 //! The recall curve: how many lists must be probed for a wished recall, measured on the index's own data.
 //!
-//! While training encodes, up to 2,000 vectors that took no part in the clustering are used as queries. For each of
+//! While training encodes, up to 2,000 vectors that took no part in the clustering are used as queries; when the data
+//! has drifted it is measured again (`drift`). For each of
 //! their true nearest neighbours the rank of its list in the query's probe order says how many probes find it, so one
 //! exact search gives the whole curve. Kept for k = 10 and k = 100; other k use the next greater.
 
@@ -44,6 +45,11 @@ impl RecallCurve {
             thin(points)
         });
         Self { queries: ranks[0].len() as u32, points }
+    }
+
+    /// Queries measured; 0 = nothing was.
+    pub(super) fn queries(&self) -> u32 {
+        self.queries
     }
 
     /// Probes that reach `target` recall for `k` results; all `lists` where nothing was measured.

@@ -10,6 +10,7 @@ use super::load;
 use super::manifest::{Config, Manifest};
 use super::model;
 use super::options::{DbOptions, IndexOptions, LogLevel};
+use super::results::{JobKind, ListedJob};
 use super::shared::Shared;
 use crate::crypto::{Backend, Vault};
 use crate::error::{Error, Result};
@@ -46,16 +47,16 @@ impl Db {
 
     /// Names of the indexes whose training is queued or running, sorted.
     pub fn training_status(&self) -> Result<Vec<String>> {
-        self.shared.enter()?;
-        let indexes: Vec<Arc<Index>> = self.open.lock().values().filter_map(Weak::upgrade).collect();
-        let mut names = Vec::new();
-        for index in indexes {
-            if index.is_training()? {
-                names.push(index.name().to_owned());
-            }
-        }
+        let jobs = self.training_jobs()?.into_iter().filter(|job| job.kind == JobKind::Index);
+        let mut names: Vec<String> = jobs.map(|job| job.name).collect();
         names.sort_unstable();
         Ok(names)
+    }
+
+    /// The jobs that run or wait, in the order they run.
+    pub fn training_jobs(&self) -> Result<Vec<ListedJob>> {
+        self.shared.enter()?;
+        Ok(self.shared.jobs.list())
     }
 
     /// Makes an empty index that `key` (32 bytes) opens.
@@ -140,9 +141,7 @@ impl Db {
         if self.shared.is_forked() || !self.shared.close() {
             return;
         }
-        let indexes: Vec<Arc<Index>> = self.open.lock().values().filter_map(Weak::upgrade).collect();
-        indexes.iter().for_each(|index| index.cancel_job());
-        self.shared.models.cancel_all();
+        self.shared.jobs.close();
         self.shared.workers.close();
     }
 }

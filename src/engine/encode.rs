@@ -148,7 +148,7 @@ impl Rebuild<'_> {
             if let Some(calibrator) = &mut calibrator {
                 let at = (extents.rows(start).start - first) as usize * dim;
                 let exec = &self.index.shared.exec;
-                calibrator.observe(extents, start..end, &staged.f32s()[at..], exec, self.watch)?;
+                calibrator.observe(extents, start..end, &staged.f32s()[at..], Some, exec, self.watch)?;
             }
             let encoded = self.index.shared.exec.map((end - start).div_ceil(GRAIN), |i| {
                 let range = start + i * GRAIN..end.min(start + (i + 1) * GRAIN);

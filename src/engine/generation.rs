@@ -1,7 +1,7 @@
 //! A generation: one trained layout. Centroids, quantizer and the recall curve measured when it was made.
 //!
 //! ```text
-//! object  u8 version, u64 number, u64 items when trained, u32 lists, u32 dimension,
+//! object  u8 version, u64 number, u64 items when trained, u64 writes when the curve was measured, u32 lists, u32 dimension,
 //!         f32 x lists x dimension centroids, u32 length, quantizer, recall curve
 //! ```
 
@@ -19,6 +19,8 @@ pub(super) struct Generation {
     pub(super) number: u64,
     /// Items the index held when this was trained: what growth is measured against.
     pub(super) items: u64,
+    /// Items that had been written or deleted when the curve was measured, see `drift`.
+    pub(super) measured_at: u64,
     pub(super) centroids: Centroids,
     pub(super) quantizer: Quantizer,
     pub(super) curve: RecallCurve,
@@ -30,6 +32,7 @@ impl Generation {
         Ok(Self {
             number: 0,
             items: 0,
+            measured_at: 0,
             centroids: Centroids::new(dim, vec![0.0; dim])?,
             quantizer: Quantizer::flat(similarity, dim),
             curve: RecallCurve::default(),
@@ -43,10 +46,16 @@ impl Generation {
 
     /// Plaintext of the generation object.
     pub(super) fn write(&self) -> Vec<u8> {
+        self.write_with(&self.curve, self.measured_at)
+    }
+
+    /// Plaintext of the object of this generation with another `curve`.
+    pub(super) fn write_with(&self, curve: &RecallCurve, measured_at: u64) -> Vec<u8> {
         let mut out = Vec::new();
         out.put_u8(VERSION);
         out.put_u64(self.number);
         out.put_u64(self.items);
+        out.put_u64(measured_at);
         out.put_u32(self.centroids.len() as u32);
         out.put_u32(self.centroids.dim() as u32);
         out.put_f32s(self.centroids.rows());
@@ -54,7 +63,7 @@ impl Generation {
         self.quantizer.write(&mut quantizer);
         out.put_u32(quantizer.len() as u32);
         out.extend_from_slice(&quantizer);
-        self.curve.write(&mut out);
+        curve.write(&mut out);
         out
     }
 
@@ -66,7 +75,7 @@ impl Generation {
             VERSION => {}
             v => return Err(Error::Version { what: "generation", got: v.into(), supported: VERSION.into() }),
         }
-        let (number, items) = (r.u64()?, r.u64()?);
+        let (number, items, measured_at) = (r.u64()?, r.u64()?, r.u64()?);
         let (lists, dim) = (r.u32()?, r.u32()?);
         if !(1..=MAX_LISTS).contains(&lists) || !(1..=MAX_DIMENSION).contains(&dim) {
             return Err(corrupt);
@@ -79,6 +88,7 @@ impl Generation {
         if quantizer.dim() != dim as usize {
             return Err(corrupt);
         }
-        Ok(Self { number, items, centroids: Centroids::new(dim as usize, rows)?, quantizer, curve })
+        let centroids = Centroids::new(dim as usize, rows)?;
+        Ok(Self { number, items, measured_at, centroids, quantizer, curve })
     }
 }

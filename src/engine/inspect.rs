@@ -104,6 +104,12 @@ impl Index {
         })
     }
 
+    /// Id of the model it was made from, which may be gone.
+    pub fn model(&self) -> Result<Option<String>> {
+        self.enter()?;
+        Ok(self.model.clone())
+    }
+
     /// Sizes and counters.
     pub fn stats(&self) -> Result<IndexStats> {
         let s = self.current()?;
@@ -116,6 +122,9 @@ impl Index {
             stored_bytes: self.vault.stored_bytes()?,
             resident_bytes: s.delta_bytes() + s.tail.memory() + self.ids.read().memory(),
             cache_hits: self.cache_hits.load(Ordering::Relaxed),
+            writes: s.writes,
+            curve_writes: s.generation.as_ref().map_or(0, |g| g.measured_at),
+            curve_queries: s.generation.as_ref().map_or(0, |g| g.curve.queries().into()),
             ..IndexStats::default()
         };
         let lists = s.generation.as_ref().map_or(1, |g| g.lists());

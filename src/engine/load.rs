@@ -25,7 +25,7 @@ pub(super) struct Loaded {
 /// Loads what `bytes`, the manifest of commit `seq`, names.
 pub(super) fn load(shared: &Shared, vault: &Arc<Vault>, seq: u64, bytes: &[u8]) -> Result<Loaded> {
     let manifest = Manifest::read(bytes)?;
-    let mut snapshot = Snapshot::empty(manifest.config, seq);
+    let mut snapshot = Snapshot { writes: manifest.writes, ..Snapshot::empty(manifest.config, seq) };
     let mut ids = IdMap::default();
     snapshot.generation = open_generation(vault, &manifest)?;
     if let Some(generation) = &snapshot.generation {
@@ -81,7 +81,7 @@ pub(super) fn follow(
     if !extends {
         return Ok(Newer::All(load(shared, vault, seq, bytes)?));
     }
-    let mut next = Snapshot { seq, ..snapshot.clone() };
+    let mut next = Snapshot { seq, writes: manifest.writes, ..snapshot.clone() };
     let mut deltas = Vec::new();
     for object in &manifest.deltas[old.deltas.len()..] {
         let (delta, deleted) = Delta::open(vault, &shared.cache, manifest.config.id_kind, object.clone())?;

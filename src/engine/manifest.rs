@@ -4,6 +4,7 @@
 //! u8 version
 //! u32 dimension, u8 metric, u8 quantizer (0 = automatic), u8 its bits, u32 its sub-vectors, u8 id kind,
 //! u8 flags (1 = no auto-training, 2 = rotation), u64 retrain threshold, f32 target recall, u64 seed
+//! u64 items written or deleted so far
 //! u8 length, id of the model it was made from (0 = none)
 //! u8 has generation, [reference]
 //! u32 runs, x reference of the directory
@@ -73,6 +74,8 @@ impl Config {
 #[derive(Clone)]
 pub(super) struct Manifest {
     pub(super) config: Config,
+    /// Items written or deleted in the life of the index: how far it is from where its recall was measured.
+    pub(super) writes: u64,
     /// Id of the model it was made from.
     pub(super) model: Option<String>,
     pub(super) generation: Option<ObjectRef>,
@@ -84,7 +87,15 @@ pub(super) struct Manifest {
 impl Manifest {
     /// The manifest of an empty index.
     pub(super) fn empty(config: Config) -> Self {
-        Self { config, model: None, generation: None, runs: Vec::new(), tombstones: None, deltas: Vec::new() }
+        Self {
+            config,
+            writes: 0,
+            model: None,
+            generation: None,
+            runs: Vec::new(),
+            tombstones: None,
+            deltas: Vec::new(),
+        }
     }
 
     /// The plaintext of the head.
@@ -107,6 +118,7 @@ impl Manifest {
         out.put_u64(c.retrain_threshold);
         out.put_f32(c.target_recall);
         out.put_u64(c.seed);
+        out.put_u64(self.writes);
         let model = self.model.as_deref().unwrap_or_default();
         out.put_u8(model.len() as u8);
         out.extend_from_slice(model.as_bytes());
@@ -152,6 +164,7 @@ impl Manifest {
             target_recall: r.f32()?,
             seed: r.u64()?,
         };
+        let writes = r.u64()?;
         let len = usize::from(r.u8()?);
         let model = str::from_utf8(r.bytes(len)?).map_err(|_| corrupt(()))?;
         let model = (len > 0).then(|| model.to_owned());
@@ -163,7 +176,7 @@ impl Manifest {
         if config.dimension > MAX_DIMENSION {
             return Err(corrupt(()));
         }
-        Ok(Self { config, model, generation, runs, tombstones, deltas })
+        Ok(Self { config, writes, model, generation, runs, tombstones, deltas })
     }
 }
 
@@ -199,10 +212,10 @@ mod tests {
     #[test]
     fn reads_what_it_wrote_and_refuses_any_cut() {
         let config = Config::new(&IndexOptions { dimension: 7, seed: 9, ..IndexOptions::default() }).unwrap();
-        let made = Manifest { model: Some("a model".into()), ..Manifest::empty(config) };
+        let made = Manifest { writes: 1 << 40, model: Some("a model".into()), ..Manifest::empty(config) };
         let bytes = made.write();
-        assert_eq!(Manifest::read(&bytes).unwrap().config, config);
-        assert_eq!(Manifest::read(&bytes).unwrap().model, made.model);
+        let read = Manifest::read(&bytes).unwrap();
+        assert_eq!((read.config, read.writes, read.model), (config, 1 << 40, made.model));
         for cut in 0..bytes.len() {
             assert!(Manifest::read(&bytes[..cut]).is_err());
         }

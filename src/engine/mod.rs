@@ -15,6 +15,7 @@ mod curve;
 mod db;
 mod delta;
 mod drafts;
+mod drift;
 mod encode;
 mod extents;
 mod fields;
@@ -24,6 +25,7 @@ mod index;
 mod inspect;
 mod intake;
 mod job;
+mod jobs;
 mod load;
 mod manifest;
 mod merge;
@@ -55,5 +57,6 @@ pub use options::{
     Batch, CacheMode, DbOptions, Ids, IndexOptions, LogLevel, LogSink, QueryOptions, Strings, TrainOptions, include,
 };
 pub use results::{
-    Fields, IndexInfo, IndexStats, Items, JobReading, JobState, QueryStats, Results, StringColumn, UpsertResult,
+    Fields, IndexInfo, IndexStats, Items, JobKind, JobReading, JobState, ListedJob, QueryStats, Results, StringColumn,
+    UpsertResult,
 };

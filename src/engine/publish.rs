@@ -56,7 +56,7 @@ impl Index {
             return Err(Rebuilt::overtaken());
         }
         let gone_deltas = rebuilt.iter().map(|r| r.deltas).max().unwrap_or(0);
-        let mut next = Snapshot::empty(current.config, current.seq);
+        let mut next = Snapshot { writes: current.writes, ..Snapshot::empty(current.config, current.seq) };
         next.generation = generation.as_ref().map(|(g, _)| Arc::clone(g)).or_else(|| current.generation.clone());
         let Some(g) = next.generation.clone() else { return Ok(()) };
 

@@ -206,6 +206,12 @@ pub struct IndexStats {
     pub largest_list_permille: u64,
     /// `n_lists * sum(size^2) / count^2` in thousandths; 0 when untrained.
     pub balance_permille: u64,
+    /// Items written or deleted in the life of the index.
+    pub writes: u64,
+    /// The value of `writes` when the recall curve was measured; 0 when untrained.
+    pub curve_writes: u64,
+    /// Queries the recall curve was measured with; 0 = none, all lists are probed.
+    pub curve_queries: u64,
 }
 
 /// State of a training job.
@@ -223,6 +229,37 @@ pub enum JobState {
     Failed = 4,
     /// Ended on request; the old generation is as it was.
     Cancelled = 5,
+}
+
+impl JobState {
+    /// Whether the job will change no more.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        !matches!(self, Self::Queued | Self::Running)
+    }
+}
+
+/// What a job trains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum JobKind {
+    /// An index.
+    Index = 1,
+    /// A model.
+    Model = 2,
+}
+
+/// A job in the training queue of a db.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListedJob {
+    /// Name of the index, or id of the model.
+    pub name: String,
+    /// What it trains.
+    pub kind: JobKind,
+    /// 0 = running, 1 = the next to run, and so on.
+    pub place: u32,
+    /// State and progress.
+    pub reading: JobReading,
 }
 
 /// One reading of a job.

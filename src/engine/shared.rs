@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::cache::Cache;
+use super::jobs::Jobs;
 use super::model::Models;
 use super::options::{DbOptions, LogLevel, LogSink};
 use super::workers::Workers;
@@ -18,6 +19,7 @@ pub(super) struct Shared {
     pub(super) exec: Exec,
     pub(super) cache: Arc<Cache>,
     pub(super) workers: Workers,
+    pub(super) jobs: Jobs,
     /// Models that are being trained.
     pub(super) models: Models,
     /// Bytes a training job may take when its options set no limit; `u64::MAX` = no limit.
@@ -40,6 +42,7 @@ impl Shared {
             exec: Exec::new(options.threads),
             cache: Cache::new(options.cache_mode, limit(options.cache_bytes).min(half)),
             workers: Workers::default(),
+            jobs: Jobs::default(),
             models: Models::default(),
             job_memory: half,
             log: options.log.clone(),

@@ -6,9 +6,8 @@
 //! go on throughout on the old generation. Nothing is visible before the last step, so a job that fails or is
 //! cancelled leaves only unreferenced objects.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use zeroize::Zeroizing;
 
@@ -20,8 +19,8 @@ use super::job::TrainingJob;
 use super::options::{LogLevel, TrainOptions};
 use super::plan::TrainPlan;
 use super::rebuild::{Rebuild, Rebuilt};
+use super::results::JobKind;
 use super::snapshot::Snapshot;
-use super::workers::Lane;
 use crate::crypto::Kind;
 use crate::error::{Error, Result, try_with_capacity};
 use crate::exec::{Phase, Watch};
@@ -42,16 +41,20 @@ impl Index {
     pub fn train(&self, options: &TrainOptions) -> Result<Arc<TrainingJob>> {
         self.enter()?;
         self.check_writable()?;
-        let s = self.snapshot.load_full();
-        let mut slot = self.job.lock();
+        self.start(&mut self.job.lock(), options)
+    }
+
+    /// Queues a job and leaves it in `slot`, the index's own.
+    fn start(&self, slot: &mut Option<Arc<TrainingJob>>, options: &TrainOptions) -> Result<Arc<TrainingJob>> {
         if slot.as_ref().is_some_and(|j| !j.is_over()) {
             return Err(Error::TrainingInProgress);
         }
+        let s = self.snapshot.load_full();
         self.plan(options, &s.config, s.live(), s.id_bytes())?;
-        let job = Arc::new(TrainingJob::new(*options));
+        let job = Arc::new(TrainingJob::new(JobKind::Index, self.name(), *options));
         let me = self.me.upgrade().ok_or(Error::Closed { what: "index" })?;
         let at_work = Arc::clone(&job);
-        self.shared.workers.submit(Lane::Train, Box::new(move || me.run_job(&at_work)))?;
+        self.shared.jobs.submit(&self.shared.workers, &job, Box::new(move || me.run_job(&at_work)))?;
         *slot = Some(Arc::clone(&job));
         Ok(job)
     }
@@ -59,17 +62,18 @@ impl Index {
     /// Starts training if an upsert made the index outgrow its lists. Whether a job was started, and the number of
     /// items above which one is.
     pub(super) fn train_if_outgrown(&self, live: u64) -> (bool, u64) {
-        let s = self.snapshot.load();
-        let threshold = retrain_threshold(s.config.retrain_threshold, s.generation.as_deref());
-        // A job that failed would fail again, and one that was cancelled is not wanted: not before it is another index.
-        let threshold = threshold.max(self.train_again_above.load(Ordering::Relaxed));
+        let s = self.snapshot.load_full();
+        let threshold = retrain_threshold(&s);
         if !s.config.auto_train || live <= threshold {
             return (false, threshold);
         }
         let options = TrainOptions { seed: s.config.seed, ..TrainOptions::default() };
         drop(s);
+        let mut slot = self.job.lock();
+        // Looked at again: of many upserts that get here one starts a job, and when that job ends it is no longer due.
+        let threshold = retrain_threshold(&self.snapshot.load()).max(slot.as_ref().map_or(0, |job| job.hold(live)));
         // Refusals are no news here: a job is at work, or the db is closing.
-        (self.train(&options).is_ok(), threshold)
+        (live > threshold && self.start(&mut slot, &options).is_ok(), threshold)
     }
 
     /// A watch for background work without a token of its own.
@@ -78,22 +82,11 @@ impl Index {
     }
 
     fn run_job(&self, job: &TrainingJob) {
-        let watch = job.watch();
-        let result = watch.check().and_then(|()| {
-            job.begin();
-            self.shared.log(LogLevel::Info, "train", "training begins");
-            // A panic here must not take the worker thread along: other jobs wait for it.
-            catch_unwind(AssertUnwindSafe(|| self.train_now(job, &watch)))
-                .unwrap_or(Err(Error::Internal { what: "training panicked" }))
+        job.run(&self.shared, |watch| {
+            // Before the job is over: who waited for it may compact.
+            let _unpin = Unpin(&self.pinned_runs);
+            self.train_now(job, watch)
         });
-        self.pinned_runs.store(0, Ordering::Release);
-        let live = self.snapshot.load().live();
-        self.train_again_above.store(if result.is_ok() { 0 } else { live + live / 4 }, Ordering::Relaxed);
-        match &result {
-            Ok(()) => self.shared.log(LogLevel::Info, "train", "training ends: published"),
-            Err(e) => self.shared.log(LogLevel::Warn, "train", &format!("training ends: {e}")),
-        }
-        job.end(result);
         // Old objects go when no query uses them any more; what is still in use goes with a later commit.
         if let Err(e) = self.collect_garbage() {
             self.shared.log(LogLevel::Warn, "train", &format!("old objects stay for now: {e}"));
@@ -112,7 +105,7 @@ impl Index {
         let first =
             self.recode(job, watch, Arc::clone(&pinned), whole, 0, &generation, &plan, Some(&mut calibrator))?;
         job.progress.enter(Phase::Calibrating, 0);
-        generation.curve = calibrator.curve(&generation.centroids, &first, &self.shared.exec, watch)?;
+        generation.curve = calibrator.curve_of(&first, &generation.centroids, &self.shared.exec, watch)?;
         drop(pinned);
 
         job.progress.enter(Phase::Publishing, 0);
@@ -204,7 +197,14 @@ impl Index {
         watch.check()?;
         let number = s.generation.as_ref().map_or(0, |g| g.number) + 1;
         let calibrator = Calibrator::new(s.config.metric, &centroids, &held_out, &self.shared.exec, watch)?;
-        let generation = Generation { number, items: s.live(), centroids, quantizer, curve: RecallCurve::default() };
+        let generation = Generation {
+            number,
+            items: s.live(),
+            centroids,
+            quantizer,
+            curve: RecallCurve::default(),
+            measured_at: s.writes,
+        };
         Ok((generation, calibrator))
     }
 
@@ -276,10 +276,24 @@ impl Index {
     }
 }
 
-/// The number of items above which an index trains by itself: `per_list` while untrained; then `per_list` a list, or
-/// where the automatic number of lists, which grows with the root of the items, would be twice what it was, whichever
-/// comes first. Never before it has grown by a quarter: under a small `per_list` the rule would hold again at once.
-fn retrain_threshold(per_list: u64, generation: Option<&Generation>) -> u64 {
+/// Lets merges have all runs again.
+struct Unpin<'a>(&'a AtomicUsize);
+
+impl Drop for Unpin<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Release);
+    }
+}
+
+/// The number of items above which an index trains by itself: the configured number a list while untrained; then that
+/// number a list, or where the automatic number of lists, which grows with the root of the items, would be twice what
+/// it was, whichever comes first. Never before it has grown by a quarter: under a small number the rule would hold
+/// again at once.
+fn retrain_threshold(s: &Snapshot) -> u64 {
+    threshold(s.config.retrain_threshold, s.generation.as_deref())
+}
+
+fn threshold(per_list: u64, generation: Option<&Generation>) -> u64 {
     match generation.filter(|g| g.number > 0) {
         None => per_list,
         Some(g) => {
@@ -314,20 +328,20 @@ mod tests {
     #[test]
     fn training_is_due_by_items_a_list_or_by_growth() {
         let mut g = Generation::untrained(crate::types::Similarity::L2, 2).unwrap();
-        assert_eq!(retrain_threshold(10_000, None), 10_000);
-        assert_eq!(retrain_threshold(10_000, Some(&g)), 10_000);
+        assert_eq!(threshold(10_000, None), 10_000);
+        assert_eq!(threshold(10_000, Some(&g)), 10_000);
         g.number = 1;
         g.centroids = Centroids::new(2, vec![0.0; 2 * 400]).unwrap();
         g.items = 10_001;
-        assert_eq!(retrain_threshold(10_000, Some(&g)), 40_004);
+        assert_eq!(threshold(10_000, Some(&g)), 40_004);
         // Lists chosen by hand, few or many, do not set off a storm.
         g.items = 5_000_000;
-        assert_eq!(retrain_threshold(10_000, Some(&g)), 6_250_000);
+        assert_eq!(threshold(10_000, Some(&g)), 6_250_000);
         g.items = 100;
-        assert_eq!(retrain_threshold(10_000, Some(&g)), 10_000);
+        assert_eq!(threshold(10_000, Some(&g)), 10_000);
         // Nor does a small threshold, whose 400 lists are full as soon as they are made.
         g.items = 10_000;
-        assert_eq!(retrain_threshold(10, Some(&g)), 12_500);
+        assert_eq!(threshold(10, Some(&g)), 12_500);
     }
 
     #[test]

@@ -117,9 +117,12 @@ impl Index {
             answer(group, &outcomes, current.live());
             return Ok(());
         }
+        let count = (merged.order.len() + merged.deleted.len()) as u64;
         let writes = merged.gather(group, dimension, current.config.id_kind)?;
         let mut next = (*current).clone();
         let mut manifest = writer.manifest.clone();
+        manifest.writes = manifest.writes.saturating_add(count);
+        next.writes = manifest.writes;
         if next.generation.is_none() && dimension > 0 {
             next.config.dimension = dimension as u32;
             manifest.config.dimension = dimension as u32;

@@ -6,7 +6,7 @@
 use std::ffi::c_char;
 use std::sync::Arc;
 
-use super::db::{cyborg_db, key_bytes};
+use super::db::{cyborg_db, key_bytes, key_named};
 use super::error::{cyborg_error, cyborg_status};
 use super::guard;
 use super::handle::{self, Handle, Table};
@@ -100,9 +100,16 @@ pub struct cyborg_index_options {
     pub retrain_threshold: u64,
     /// Seed of sampling and clustering: the same seed and items give the same lists. Default 0.
     pub seed: u64,
+    /// Makes the index from this model: trained from birth. dimension, metric and quantizer are the model's then and must
+    /// be 0 here. NUL-terminated; NULL = no model.
+    pub model_id: *const c_char,
+    /// The model's key; NULL = the index's.
+    pub model_key: *const u8,
+    /// CYBORG_KEY_LEN, or 0 without model_key.
+    pub model_key_len: usize,
 }
 
-// SAFETY: integers and a float, size first.
+// SAFETY: integers, a float and nullable pointers, size first.
 unsafe impl Sized32 for cyborg_index_options {}
 
 /// How an index is opened. Start from CYBORG_OPEN_OPTIONS_INIT.
@@ -198,8 +205,19 @@ pub struct cyborg_index_stats_info {
 // SAFETY: integers, size first.
 unsafe impl Sized32 for cyborg_index_stats_info {}
 
-fn index_options(o: &cyborg_index_options) -> Result<IndexOptions> {
-    let quantizer = match (o.quantizer, o.sq_bits) {
+/// The quantizer of the fields that name one.
+pub(super) fn quantizer_of(
+    quantizer: cyborg_quantizer,
+    sq_bits: u32,
+    pq_m: u32,
+    pq_bits: u32,
+    pq_rotation: u32,
+    rabitq_bits: u32,
+) -> Result<Option<QuantizerSpec>> {
+    if [pq_m, pq_bits, pq_rotation, rabitq_bits] != [0; 4] {
+        return Err(Error::Unsupported { what: "this quantizer" });
+    }
+    Ok(match (quantizer, sq_bits) {
         (CYBORG_QUANTIZER_AUTO, 0) => None,
         (CYBORG_QUANTIZER_FLAT, 0) => Some(QuantizerSpec::Flat),
         (CYBORG_QUANTIZER_SQ, 0 | 8) => Some(QuantizerSpec::SQ8),
@@ -208,7 +226,11 @@ fn index_options(o: &cyborg_index_options) -> Result<IndexOptions> {
             return Err(Error::invalid("sq_bits", n, "0 unless the quantizer is SQ"));
         }
         _ => return Err(Error::Unsupported { what: "this quantizer" }),
-    };
+    })
+}
+
+fn index_options(o: &cyborg_index_options) -> Result<IndexOptions> {
+    let quantizer = quantizer_of(o.quantizer, o.sq_bits, 0, 0, 0, 0)?;
     Ok(IndexOptions {
         dimension: o.dimension,
         metric: if o.metric == 0 { Metric::default() } else { Metric::from_number(o.metric)? },
@@ -225,9 +247,38 @@ fn index_options(o: &cyborg_index_options) -> Result<IndexOptions> {
     })
 }
 
+/// The model that an index is to be made from, with its key.
+///
+/// # Safety
+/// The pointers of `o` are NULL, or lead to text and `model_key_len` bytes.
+unsafe fn model_of<'a>(o: &cyborg_index_options, key: &'a [u8]) -> Result<Option<(&'a str, &'a [u8])>> {
+    const BESIDE: &str = "0 beside model_id: the model has it";
+    if o.model_id.is_null() {
+        return match (o.model_key.is_null(), o.model_key_len) {
+            (true, 0) => Ok(None),
+            _ => Err(Error::invalid("model_key", "set", "NULL, and model_key_len 0, without model_id")),
+        };
+    }
+    for (field, value) in [("metric", o.metric), ("quantizer", o.quantizer)] {
+        if value != 0 {
+            return Err(Error::invalid(field, value, BESIDE));
+        }
+    }
+    // SAFETY: passed on.
+    unsafe {
+        let id = text(o.model_id, "model_id")?;
+        let model_key = match (o.model_key.is_null(), o.model_key_len) {
+            (true, 0) => key,
+            _ => key_named(o.model_key, o.model_key_len, ["model_key", "model_key_len"])?,
+        };
+        Ok(Some((id, model_key)))
+    }
+}
+
 /// Makes an index and opens it. name is 1 to CYBORG_MAX_NAME_LEN bytes of UTF-8 and stays readable in the store; key is
 /// CYBORG_KEY_LEN random bytes. options may be NULL. Free the index with cyborg_index_free().
-/// Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, ALREADY_EXISTS, store.
+/// Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, ALREADY_EXISTS, store; with a model_id also NOT_FOUND, WRONG_KEY,
+/// MODEL_NOT_READY and MODEL_FAILED, all of the model.
 /// Since: 0.1
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cyborg_index_create(
@@ -246,7 +297,11 @@ pub unsafe extern "C" fn cyborg_index_create(
         let (name, key, options) =
             unsafe { (text(name, "name")?, key_bytes(key, key_len)?, self::options(options, "options")?) };
         let out = out?;
-        let index = db.create_index(name, key, &index_options(&options)?)?;
+        // SAFETY: what the manual asks for.
+        let index = match unsafe { model_of(&options, key) }? {
+            None => db.create_index(name, key, &index_options(&options)?)?,
+            Some((id, model_key)) => db.create_index_from_model(name, key, &index_options(&options)?, id, model_key)?,
+        };
         out.set(handle::insert(IndexHandle { index, db: Arc::clone(db) })?);
         Ok(())
     })

@@ -8,8 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files of `src/ffi` in the order of the header. A section may name types of the sections before it.
-pub const SECTIONS: [&str; 11] =
-    ["error", "version", "call", "names", "db", "index", "columns", "items", "training", "search", "upkeep"];
+pub const SECTIONS: [&str; 13] = [
+    "error", "version", "call", "names", "db", "index", "columns", "items", "training", "record", "model", "search",
+    "upkeep",
+];
 
 pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

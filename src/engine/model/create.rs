@@ -44,8 +44,8 @@ impl Db {
         if let Some(quantizer) = options.quantizer {
             return Err(Error::invalid("quantizer", quantizer.kind() as i32, INHERITED));
         }
-        let running = self.shared.models.running.lock();
-        let model = open(&self.shared, &running, model_id, model_key)?;
+        let mut running = self.shared.models.running.lock();
+        let model = open(&self.shared, &mut running, model_id, model_key)?;
         let trained = model.trained()?;
         let generation = Generation::read(trained.bytes())?;
         let info = model.record().info;

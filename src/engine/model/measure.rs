@@ -2,20 +2,22 @@
 //!
 //! An index measures its curve while it encodes; a model encodes nothing. So the rows of the sample are read once more,
 //! assigned, and compared with the held-out rows as [`Calibrator`] compares those of an index. A sample is thinner than
-//! the source, so neighbours lie farther apart and the curve asks for rather too many probes than too few.
+//! the source, so neighbours lie farther apart and the curve asks for rather too many probes than too few. An index made
+//! from the model measures anew by the rule of `drift`, which holds for it as soon as it has 1,000 items.
 
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::engine::calibrate::{Calibrator, Part};
+use crate::engine::calibrate::Calibrator;
 use crate::engine::curve::RecallCurve;
+use crate::engine::extents::{Extents, rows_per_extent};
 use crate::engine::generation::Generation;
 use crate::engine::index::Index;
 use crate::engine::plan::TrainPlan;
 use crate::engine::rebuild::{Rebuild, STEP_WORK};
 use crate::engine::snapshot::Snapshot;
-use crate::error::{Error, Result, try_with_capacity, try_zeroed};
+use crate::error::{Result, try_with_capacity, try_zeroed};
 use crate::exec::{Exec, Progress, Watch};
 use crate::kernels::LANES;
 use crate::rng::sample_indices;
@@ -30,12 +32,12 @@ struct Stage<'a> {
     exec: &'a Exec,
     watch: &'a Watch,
     dim: usize,
-    /// Rows in hand: at most `room`, the first of them number `rows.len() - staged` of all.
+    /// Rows in hand, at most `room`: their number in the source and their vectors, and room for these in list order.
     room: usize,
+    rows: Vec<u32>,
     vectors: Zeroizing<Vec<f32>>,
     sorted: Zeroizing<Vec<f32>>,
-    /// Of all rows compared: their row in the source, and their list.
-    rows: Vec<u32>,
+    /// The list of every row of the source that was compared.
     lists: Vec<u32>,
 }
 
@@ -60,10 +62,10 @@ pub(super) fn curve(
         watch,
         dim,
         room,
+        rows: try_with_capacity(room, "recall curve")?,
         vectors: Zeroizing::new(try_with_capacity(room * dim, "recall curve")?),
         sorted: Zeroizing::new(try_zeroed(room * dim, "recall curve")?),
-        rows: try_with_capacity(chosen.len(), "recall curve")?,
-        lists: try_with_capacity(chosen.len(), "recall curve")?,
+        lists: try_zeroed(s.runs_end() as usize, "recall curve")?,
     };
     let rebuild = Rebuild {
         index,
@@ -93,52 +95,46 @@ pub(super) fn curve(
         Ok(())
     })?;
     stage.compare()?;
-    let Stage { calibrator, rows, lists, .. } = stage;
-    let list_of = |found: u32| lists[found as usize] as usize;
-    let is_itself = |found: u32, query: u32| rows[found as usize] == query;
-    calibrator.measure(&generation.centroids, list_of, is_itself, &index.shared.exec, watch)
+    let Stage { calibrator, lists, .. } = stage;
+    let list_of = |row: u32| lists[row as usize] as usize;
+    calibrator.curve(&generation.centroids, |row| row, list_of, &index.shared.exec, watch)
 }
 
 impl Stage<'_> {
     fn push(&mut self, row: u32, vector: &[f32]) -> Result<()> {
-        self.vectors.extend_from_slice(vector);
         self.rows.push(row);
-        if self.vectors.len() == self.room * self.dim { self.compare() } else { Ok(()) }
+        self.vectors.extend_from_slice(vector);
+        if self.rows.len() == self.room { self.compare() } else { Ok(()) }
     }
 
-    /// Assigns the rows in hand, sorts them by list and compares them.
+    /// Assigns the rows in hand, brings them into list order and compares them.
     fn compare(&mut self) -> Result<()> {
-        let (dim, n) = (self.dim, self.vectors.len() / self.dim);
-        let base = self.rows.len() - n;
+        let (dim, n) = (self.dim, self.rows.len());
+        if n == 0 {
+            return Ok(());
+        }
         let mut lists = try_zeroed::<u32>(n, "recall curve")?;
         let step = (STEP_WORK / (dim * self.generation.lists())).max(LANES);
         for (vectors, lists) in self.vectors.chunks(step * dim).zip(lists.chunks_mut(step)) {
             self.watch.check()?;
             self.generation.centroids.assign(vectors, self.exec, lists)?;
         }
-        let mut order: Vec<u32> = (0..n as u32).collect();
+        let mut order = try_with_capacity(n, "recall curve")?;
+        order.extend(0..n as u32);
         order.sort_unstable_by_key(|&i| (lists[i as usize], i));
-        let rows: Vec<u32> = order.iter().map(|&i| self.rows[base + i as usize]).collect();
-        self.rows[base..].copy_from_slice(&rows);
+        let mut lens = try_zeroed::<u32>(self.generation.lists(), "recall curve")?;
         for (to, &from) in self.sorted.chunks_exact_mut(dim).zip(&order) {
-            to.copy_from_slice(&self.vectors[from as usize * dim..(from as usize + 1) * dim]);
+            let (from, list) = (from as usize, lists[from as usize]);
+            to.copy_from_slice(&self.vectors[from * dim..(from + 1) * dim]);
+            self.lists[self.rows[from] as usize] = list;
+            lens[list as usize] += 1;
         }
-        self.lists.extend(order.iter().map(|&i| lists[i as usize]));
-        let first = u32::try_from(base).map_err(|_| Error::Unsupported { what: "a sample of 2^32 rows" })?;
-        let mut at = 0;
-        let parts: Vec<Part<'_>> = self.lists[base..]
-            .chunk_by(|a, b| a == b)
-            .map(|same| {
-                let part = Part {
-                    list: same[0] as usize,
-                    first: first + at as u32,
-                    vectors: &self.sorted[at * dim..(at + same.len()) * dim],
-                };
-                at += same.len();
-                part
-            })
-            .collect();
-        self.calibrator.compare(&parts, self.exec, self.watch)?;
+        let extents = Extents::new(&lens, rows_per_extent(dim * 4))?;
+        let rows = &self.rows;
+        let name = |place: u32| Some(rows[order[place as usize] as usize]);
+        let all = 0..extents.len();
+        self.calibrator.observe(&extents, all, &self.sorted[..n * dim], name, self.exec, self.watch)?;
+        self.rows.clear();
         self.vectors.clear();
         Ok(())
     }

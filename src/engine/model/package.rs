@@ -23,8 +23,8 @@ impl Db {
     /// Seals a CREATED model under `package_key` (32 bytes), to be imported wherever that key is known.
     pub fn export_model(&self, id: &str, key: &[u8], package_key: &[u8]) -> Result<Vec<u8>> {
         self.shared.enter()?;
-        let running = self.shared.models.running.lock();
-        let model = open(&self.shared, &running, id, key)?;
+        let mut running = self.shared.models.running.lock();
+        let model = open(&self.shared, &mut running, id, key)?;
         let trained = model.trained()?;
         let record = Record { info: model.record().info, ..Record::default() }.write();
         let mut plain = Zeroizing::new(try_with_capacity(5 + record.len() + trained.len(), "package")?);

@@ -17,6 +17,7 @@ use super::{FailureCode, ModelInfo, ModelState, check_id, id_of};
 use crate::crypto::Backend;
 use crate::engine::db::Db;
 use crate::engine::job::TrainingJob;
+use crate::engine::options::LogLevel;
 use crate::engine::shared::Shared;
 use crate::error::{Error, Result};
 
@@ -35,13 +36,6 @@ pub(super) struct AtWork {
     pub(super) keeper: Arc<Keeper>,
 }
 
-impl Models {
-    /// Asks all jobs to stop.
-    pub(in crate::engine) fn cancel_all(&self) {
-        self.running.lock().values().for_each(|at_work| at_work.job.cancel());
-    }
-}
-
 /// Milliseconds since 1970 UTC, for people.
 pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
@@ -53,17 +47,54 @@ pub(super) fn exists(backend: &Backend, used: &Use) -> Result<bool> {
 }
 
 /// The open record of model `id`.
-pub(super) fn open(shared: &Shared, running: &Running, id: &str, key: &[u8]) -> Result<Arc<Keeper>> {
+pub(super) fn open(shared: &Shared, running: &mut Running, id: &str, key: &[u8]) -> Result<Arc<Keeper>> {
     check_id(id)?;
-    if let Some(at_work) = running.get(id) {
-        at_work.keeper.check_key(key)?;
-        return Ok(Arc::clone(&at_work.keeper));
+    if let Some(AtWork { job, keeper }) = running.get(id) {
+        let (job, keeper) = (Arc::clone(job), Arc::clone(keeper));
+        keeper.check_key(key)?;
+        if job.is_over() {
+            reap(shared, running, &job);
+        }
+        return Ok(keeper);
     }
     let keeper = Keeper::open(&shared.backend, id, key)?;
     if keeper.state() == ModelState::Training && !keeper.read_only() {
         keeper.failed(FailureCode::Interrupted, "training did not complete: the process ended", now())?;
     }
     Ok(Arc::new(keeper))
+}
+
+/// Whether `job` is in the table: its model was not deleted, nor is another of that id being trained.
+pub(super) fn is_at_work(running: &Running, job: &Arc<TrainingJob>) -> bool {
+    running.get(&job.name).is_some_and(|at_work| Arc::ptr_eq(&at_work.job, job))
+}
+
+/// Takes a job that is over out of the table: one that was cancelled before its turn never wrote its end.
+pub(super) fn reap(shared: &Shared, running: &mut Running, job: &Arc<TrainingJob>) {
+    if is_at_work(running, job)
+        && let Some(at_work) = running.remove(&job.name)
+    {
+        fail(shared, &at_work.keeper, &job.error().unwrap_or(Error::Cancelled));
+    }
+}
+
+/// Writes FAILED for `e`. A record that cannot be written now says TRAINING, and is found interrupted when it is next read.
+pub(super) fn fail(shared: &Shared, keeper: &Keeper, e: &Error) {
+    let closing = shared.closing.is_cancelled();
+    let (code, why) = match e {
+        Error::Cancelled | Error::Closed { .. } if closing => {
+            (FailureCode::Interrupted, "training did not complete: the db was closed".to_owned())
+        }
+        Error::Cancelled => (FailureCode::Cancelled, e.to_string()),
+        Error::NoMemory { .. } => (FailureCode::Memory, e.to_string()),
+        Error::InsufficientVectors { .. } | Error::Closed { .. } | Error::Corrupt { .. } | Error::NotFound { .. } => {
+            (FailureCode::Data, e.to_string())
+        }
+        _ => (FailureCode::Internal, e.to_string()),
+    };
+    if let Err(e) = keeper.failed(code, &why, now()) {
+        shared.log(LogLevel::Warn, "model", &format!("the end of a training was not recorded: {e}"));
+    }
 }
 
 /// What callers are shown of a record.
@@ -83,8 +114,8 @@ impl Db {
     /// State and numbers of a model.
     pub fn model_info(&self, id: &str, key: &[u8]) -> Result<ModelInfo> {
         self.shared.enter()?;
-        let running = self.shared.models.running.lock();
-        info(&self.shared, &*open(&self.shared, &running, id, key)?)
+        let mut running = self.shared.models.running.lock();
+        info(&self.shared, &*open(&self.shared, &mut running, id, key)?)
     }
 
     /// Ids of all models, in any state. They are not secret: listing needs no key.
@@ -106,15 +137,21 @@ impl Db {
     /// Asks a model's training to stop; it becomes FAILED, CANCELLED. No effect once it has ended.
     pub fn cancel_model(&self, id: &str, key: &[u8]) -> Result<()> {
         self.shared.enter()?;
-        if let Some(job) = self.job_of(id, key)? {
+        let mut running = self.shared.models.running.lock();
+        open(&self.shared, &mut running, id, key)?;
+        let job = running.get(id).map(|at_work| Arc::clone(&at_work.job));
+        if let Some(job) = job {
             job.cancel();
+            if job.is_over() {
+                reap(&self.shared, &mut running, &job);
+            }
         }
         Ok(())
     }
 
     fn job_of(&self, id: &str, key: &[u8]) -> Result<Option<Arc<TrainingJob>>> {
-        let running = self.shared.models.running.lock();
-        open(&self.shared, &running, id, key)?;
+        let mut running = self.shared.models.running.lock();
+        open(&self.shared, &mut running, id, key)?;
         Ok(running.get(id).map(|at_work| Arc::clone(&at_work.job)))
     }
 
@@ -123,7 +160,7 @@ impl Db {
     pub fn delete_model(&self, id: &str, key: &[u8], cancel_first: bool) -> Result<()> {
         self.shared.enter()?;
         let mut running = self.shared.models.running.lock();
-        let keeper = open(&self.shared, &running, id, key)?;
+        let keeper = open(&self.shared, &mut running, id, key)?;
         if running.contains_key(id) && !cancel_first {
             return Err(Error::Conflict { what: "the model is being trained" });
         }

@@ -12,15 +12,14 @@ use zeroize::Zeroizing;
 use super::keeper::{Keeper, Trained};
 use super::record::Record;
 use super::registry::{self, AtWork, now};
-use super::{FailureCode, ModelInfo, ModelOptions, ModelState, check_description, check_id, measure};
+use super::{ModelInfo, ModelOptions, ModelState, check_description, check_id, measure};
 use crate::crypto::{self, FORMAT};
 use crate::engine::index::Index;
 use crate::engine::job::TrainingJob;
 use crate::engine::manifest::Config;
-use crate::engine::options::LogLevel;
 use crate::engine::plan;
+use crate::engine::results::JobKind;
 use crate::engine::snapshot::Snapshot;
-use crate::engine::workers::Lane;
 use crate::error::{Error, Result};
 use crate::exec::{Phase, Watch};
 use crate::types::QuantizerSpec;
@@ -70,54 +69,42 @@ impl Index {
         let mut running = self.shared.models.running.lock();
         let record = Record { info, ..Record::default() };
         let keeper = Arc::new(Keeper::create(&self.shared.backend, &id, key, record, None)?);
-        let job = Arc::new(TrainingJob::new(options.train));
+        let job = Arc::new(TrainingJob::new(JobKind::Model, &id, options.train));
         let (at_work, its_keeper) = (Arc::clone(&job), Arc::clone(&keeper));
         let (quantizer, search_size) = (options.quantizer, options.search_size);
         let submitted = self.me.upgrade().ok_or(Error::Closed { what: "index" }).and_then(|me| {
             let task = move || me.run_model(&at_work, &its_keeper, quantizer, search_size);
-            self.shared.workers.submit(Lane::Train, Box::new(task))
+            self.shared.jobs.submit(&self.shared.workers, &job, Box::new(task))
         });
         if let Err(e) = submitted {
             // Nothing was begun, so nothing is to be seen of it; a record that stays says that it was interrupted.
             let _ = keeper.destroy();
             return Err(e);
         }
-        let info = registry::info(&self.shared, &keeper)?;
-        running.insert(id, AtWork { job: Arc::clone(&job), keeper });
-        // Whoever closes the db stops the jobs of the table, and this one was not in it yet.
-        if self.shared.closing.is_cancelled() {
-            job.cancel();
-        }
-        Ok((job, info))
+        running.insert(id, AtWork { job: Arc::clone(&job), keeper: Arc::clone(&keeper) });
+        Ok((job, registry::info(&self.shared, &keeper)?))
     }
 
     fn run_model(&self, job: &Arc<TrainingJob>, keeper: &Keeper, quantizer: Option<QuantizerSpec>, search_size: u32) {
-        let watch = job.watch();
-        let result = watch.check().and_then(|()| {
-            job.begin();
-            self.shared.log(LogLevel::Info, "model", "training begins");
-            catch_unwind(AssertUnwindSafe(|| self.train_model_now(job, &watch, quantizer, search_size)))
-                .unwrap_or(Err(Error::Internal { what: "training panicked" }))
+        job.run(&self.shared, |watch| {
+            let work = AssertUnwindSafe(|| self.train_model_now(job, watch, quantizer, search_size));
+            let panicked = Err(Error::Internal { what: "training panicked" });
+            let result = catch_unwind(work).unwrap_or(panicked).map_err(|e| self.cause(e));
+            // Before the job is over: who waited for it finds the record as it ended.
+            self.finish_model(job, keeper, result)
         });
-        let ended = self.finish_model(job, keeper, result.map_err(|e| self.cause(e)));
-        match &ended {
-            Ok(()) => self.shared.log(LogLevel::Info, "model", "training ends: created"),
-            Err(e) => self.shared.log(LogLevel::Warn, "model", &format!("training ends: {e}")),
-        }
-        job.end(ended);
+        registry::reap(&self.shared, &mut self.shared.models.running.lock(), job);
     }
 
     /// Writes the end of a job into its record, unless it was deleted meanwhile.
     fn finish_model(&self, job: &Arc<TrainingJob>, keeper: &Keeper, result: Result<Trained>) -> Result<()> {
         let mut running = self.shared.models.running.lock();
-        if !running.get(keeper.id()).is_some_and(|at_work| Arc::ptr_eq(&at_work.job, job)) {
+        if !registry::is_at_work(&running, job) {
             return Err(Error::Cancelled);
         }
         let outcome = result.and_then(|trained| keeper.created(&trained, now()));
         if let Err(e) = &outcome {
-            let closing = self.shared.closing.is_cancelled();
-            // A record that cannot be written now says TRAINING, and is found interrupted when it is next read.
-            let _ = keeper.failed(code_of(e, closing), &why(e, closing), now());
+            registry::fail(&self.shared, keeper, e);
         }
         running.remove(keeper.id());
         outcome
@@ -142,7 +129,8 @@ impl Index {
         job.progress.enter(Phase::Calibrating, plan.sample as u64);
         generation.curve = measure::curve(self, &pinned, &plan, &generation, calibrator, watch, &job.progress)?;
         job.progress.enter(Phase::Publishing, 0);
-        generation.number = 1;
+        // The first of an index that has written nothing yet.
+        (generation.number, generation.measured_at) = (1, 0);
         let bytes = Zeroizing::new(generation.write());
         let info = ModelInfo {
             dimension: config.dimension,
@@ -158,24 +146,5 @@ impl Index {
         };
         watch.check()?;
         Ok(Trained { info, bytes })
-    }
-}
-
-fn code_of(e: &Error, closing: bool) -> FailureCode {
-    match e {
-        Error::Cancelled | Error::Closed { .. } if closing => FailureCode::Interrupted,
-        Error::Cancelled => FailureCode::Cancelled,
-        Error::NoMemory { .. } => FailureCode::Memory,
-        Error::InsufficientVectors { .. } | Error::Closed { .. } | Error::Corrupt { .. } | Error::NotFound { .. } => {
-            FailureCode::Data
-        }
-        _ => FailureCode::Internal,
-    }
-}
-
-fn why(e: &Error, closing: bool) -> String {
-    match code_of(e, closing) {
-        FailureCode::Interrupted => "training did not complete: the db was closed".to_owned(),
-        _ => e.to_string(),
     }
 }

@@ -36,6 +36,7 @@ mod plan;
 mod publish;
 mod rebuild;
 mod region;
+mod rerank;
 mod results;
 mod run;
 mod search;
@@ -57,6 +58,6 @@ pub use options::{
     Batch, CacheMode, DbOptions, Ids, IndexOptions, LogLevel, LogSink, QueryOptions, Strings, TrainOptions, include,
 };
 pub use results::{
-    Fields, IndexInfo, IndexStats, Items, JobKind, JobReading, JobState, ListedJob, QueryStats, Results, StringColumn,
-    UpsertResult,
+    Fields, IndexInfo, IndexStats, Items, JobKind, JobReading, JobState, ListedJob, QueryStats, RecallReading, Results,
+    StringColumn, UpsertResult,
 };

@@ -12,9 +12,9 @@ use super::db::{cyborg_db, key_bytes, key_named, names_of};
 use super::error::{cyborg_error, cyborg_status};
 use super::guard;
 use super::handle;
-use super::index::{cyborg_index, cyborg_quantizer, quantizer_of};
+use super::index::{cyborg_index, cyborg_index_options, cyborg_quantizer, quantizer};
 use super::names::cyborg_names;
-use super::read::{Out, Sized32, options, reserved, slice, text};
+use super::read::{Out, Sized32, options, reserved, slice, text, zeroed};
 use super::record::{cyborg_model_record, cyborg_model_state};
 use super::training::{CYBORG_WAIT_FOREVER, TrainingHandle, cyborg_training};
 use crate::engine::{ModelOptions, TrainOptions};
@@ -82,6 +82,15 @@ pub struct cyborg_model_package {
 /// The description is NULL or NUL-terminated.
 unsafe fn model_options<'a>(o: &cyborg_model_options) -> Result<ModelOptions<'a>> {
     reserved(o.reserved)?;
+    let coded = cyborg_index_options {
+        quantizer: o.quantizer,
+        sq_bits: o.sq_bits,
+        pq_m: o.pq_m,
+        pq_bits: o.pq_bits,
+        pq_rotation: o.pq_rotation,
+        rabitq_bits: o.rabitq_bits,
+        ..zeroed()
+    };
     Ok(ModelOptions {
         train: TrainOptions {
             n_lists: o.n_lists,
@@ -92,7 +101,7 @@ unsafe fn model_options<'a>(o: &cyborg_model_options) -> Result<ModelOptions<'a>
             max_training_vectors: o.max_training_vectors,
             seed: o.seed,
         },
-        quantizer: quantizer_of(o.quantizer, o.sq_bits, o.pq_m, o.pq_bits, o.pq_rotation, o.rabitq_bits)?,
+        quantizer: quantizer(&coded)?,
         search_size: o.search_size,
         // SAFETY: passed on.
         description: unsafe { optional_text(o.description, "description") }?.unwrap_or_default(),

@@ -47,13 +47,12 @@ impl Record {
         out.put_u64(i.finished_at);
         out.put_u32(i.dimension);
         out.put_u8(i.metric as u8);
-        let (bits, m, rotation) = match i.quantizer {
-            None | Some(QuantizerSpec::Flat) => (0, 0, false),
-            Some(QuantizerSpec::Sq { bits } | QuantizerSpec::RaBitQ { bits }) => (bits, 0, false),
-            Some(QuantizerSpec::Pq { m, bits, rotation }) => (bits, m, rotation),
+        let (m, rotation) = match i.quantizer {
+            Some(QuantizerSpec::Pq { m, rotation, .. }) => (m, rotation),
+            _ => (0, false),
         };
         out.put_u8(i.quantizer.map_or(0, |q| q.kind() as u8));
-        out.put_u8(bits);
+        out.put_u8(i.quantizer.map_or(0, QuantizerSpec::bits));
         out.put_u32(m);
         out.put_u8(rotation.into());
         out.put_u32(i.n_lists);

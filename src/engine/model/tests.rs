@@ -7,7 +7,7 @@ use super::record::{Record, Use};
 use super::*;
 use crate::crypto::Backend;
 use crate::engine::generation::Generation;
-use crate::types::Similarity;
+use crate::types::{Similarity, VectorPrecision};
 
 const KEY: [u8; 32] = [7; 32];
 
@@ -17,7 +17,7 @@ fn training() -> Record {
 }
 
 fn trained() -> Trained {
-    let generation = Generation::untrained(Similarity::L2, 3).unwrap();
+    let generation = Generation::untrained(Similarity::L2, VectorPrecision::F32, 3).unwrap();
     let quantizer = Some(generation.quantizer.spec());
     let info = ModelInfo { dimension: 3, n_lists: 1, quantizer, vectors_used: 9, ..ModelInfo::default() };
     Trained { info, bytes: Zeroizing::new(generation.write()) }

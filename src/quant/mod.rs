@@ -8,12 +8,15 @@
 mod auto;
 mod flat;
 mod pq;
+mod rabitq;
+mod rotation;
 mod sq8;
 #[cfg(test)]
 mod tests;
 
 pub use flat::Flat;
 pub use pq::Pq;
+pub use rabitq::RaBitQ;
 pub use sq8::Sq8;
 
 use zeroize::Zeroize;
@@ -91,6 +94,8 @@ pub enum Quantizer {
     Sq8(Sq8),
     /// Product quantization of residuals.
     Pq(Pq),
+    /// Rotated residuals of 1 to 8 bits a dimension, with error bounds.
+    RaBitQ(RaBitQ),
 }
 
 /// A query made ready for scoring; reused from query to query.
@@ -103,6 +108,10 @@ pub struct Prepared {
     tables: Vec<u8>,
     scale: f32,
     offset: f32,
+    /// Of the codes.
+    sum: i32,
+    /// What error bounds are multiplied with.
+    slack: f32,
 }
 
 impl Prepared {
@@ -132,6 +141,7 @@ impl Quantizer {
             QuantizerSpec::Flat => Ok(Self::flat(similarity, dim)),
             QuantizerSpec::Sq { bits: 8 } => Sq8::train(similarity, sample).map(Self::Sq8),
             QuantizerSpec::Pq { m, bits, rotation } => Pq::train(similarity, (m, bits, rotation), sample).map(Self::Pq),
+            QuantizerSpec::RaBitQ { bits } => Ok(Self::RaBitQ(RaBitQ::train(bits, similarity, sample))),
             _ => Err(Error::Unsupported { what: "this quantizer" }),
         }
     }
@@ -141,6 +151,7 @@ impl Quantizer {
             Self::Flat(flat) => flat,
             Self::Sq8(sq8) => sq8,
             Self::Pq(pq) => pq,
+            Self::RaBitQ(rabitq) => rabitq,
         }
     }
 
@@ -255,6 +266,7 @@ impl Quantizer {
             k if k == QuantizerKind::Flat as u8 => body.is_empty().then(|| Self::flat(similarity, dim)),
             k if k == QuantizerKind::Sq as u8 => Sq8::read(similarity, dim, body).map(Self::Sq8),
             k if k == QuantizerKind::Pq as u8 => Pq::read(similarity, dim, body).map(Self::Pq),
+            k if k == QuantizerKind::RaBitQ as u8 => RaBitQ::read(similarity, dim, body).map(Self::RaBitQ),
             _ => None,
         };
         read.ok_or(corrupt)

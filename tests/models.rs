@@ -14,6 +14,7 @@ use cyborg::error::{Error, Result};
 use cyborg::exec::Watch;
 use cyborg::rng::Rng;
 use cyborg::store::Store;
+use cyborg::store::fault::{Fault, FaultStore};
 use cyborg::store::memory::MemoryStore;
 use cyborg::types::{IdKind, Metric, QuantizerSpec};
 
@@ -78,12 +79,13 @@ fn recall(index: &Index, metric: Metric, vectors: &[f32], dim: usize) -> (f64, f
 #[test]
 fn an_index_from_a_model_is_trained_from_birth_and_finds_what_it_should() {
     let (words, dim) = (words(), 100);
-    let (first, second) = words.split_at(words.len() / 2);
+    // One half trains the model, the other fills the index: a model serves data it has not seen.
+    let half = |parity| words.chunks_exact(dim).skip(parity).step_by(2).flatten().copied().collect::<Vec<f32>>();
+    let (first, second) = (&half(0)[..], &half(1)[..]);
     for quantizer in [Some(QuantizerSpec::Flat), Some(QuantizerSpec::SQ8), None] {
         let place = Place::memory();
         let db = open(&place);
         let index = db.create_index("source", &KEY, &options(Metric::Cosine, dim)).unwrap();
-        // One half trains the model, the other fills the index: a model serves data it has not seen.
         upsert(&index, 0, first, dim).unwrap();
         let before = db.list_indexes().unwrap();
         let o = ModelOptions { quantizer, description: "halves of words, \u{e9}", ..model_options(0) };
@@ -429,6 +431,59 @@ fn a_damaged_model_is_found_out() {
     }
     store.with_space(id, |s| *s = whole.clone());
     assert_eq!(use_it().unwrap(), info);
+}
+
+/// A store that fails at any one call: an index made from a model is there and trained or not there at all, and the model
+/// knows of it; a training ends in a record that says so, or in one that is found interrupted.
+#[test]
+fn a_failing_store_leaves_no_half_index_and_no_model_in_between() {
+    for fault in [Fault::Fail, Fault::Applied] {
+        for after in 0.. {
+            let store = Arc::new(FaultStore::new(Arc::new(MemoryStore::new())));
+            let as_store: Arc<dyn Store> = Arc::clone(&store) as _;
+            let db = Db::over(Backend::over(as_store), DbOptions { threads: 1, ..DbOptions::default() });
+            let index = db.create_index("source", &KEY, &options(Metric::Euclidean, 2)).unwrap();
+            upsert(&index, 0, &clustered(60, 2, 1), 2).unwrap();
+            index.compact(&Watch::NONE).unwrap();
+
+            store.plant(after, fault);
+            let begun = index.train_model(Some("m"), &MODEL_KEY, &model_options(2));
+            if let Ok((job, _)) = &begun {
+                job.wait(None);
+            }
+            store.heal();
+            let untouched = match db.model_info("m", &MODEL_KEY) {
+                Ok(info) => {
+                    assert_ne!(info.state, ModelState::Training, "{fault:?} {after}");
+                    let created = info.state == ModelState::Created;
+                    db.delete_model("m", &MODEL_KEY, false).unwrap();
+                    created
+                }
+                Err(e) => {
+                    assert!(begun.is_err() && matches!(e, Error::NotFound { .. }), "{fault:?} {after}: {e}");
+                    false
+                }
+            };
+
+            train(&index, &db, &model_options(2));
+            store.plant(after, fault);
+            let made = db.create_index_from_model("made", &KEY, &bare(), "m", &MODEL_KEY);
+            store.heal();
+            let there = db.list_indexes().unwrap().contains(&"made".to_owned());
+            assert!(there || made.is_err(), "{fault:?} {after}");
+            if there {
+                let opened = db.open_index("made", &KEY).unwrap();
+                assert!(opened.is_trained().unwrap(), "{fault:?} {after}: half an index");
+                let e = db.delete_model("m", &MODEL_KEY, false).unwrap_err();
+                assert!(matches!(e, Error::ModelInUse { .. }), "{fault:?} {after}: {e}");
+            } else {
+                db.delete_model("m", &MODEL_KEY, false).unwrap();
+            }
+            if untouched && made.is_ok() && after > 40 {
+                break;
+            }
+        }
+    }
 }
 
 const CHILD: &str = "CYBORG_MODEL_CHILD";

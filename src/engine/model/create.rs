@@ -9,7 +9,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::record::Use;
-use super::registry::{exists, open};
+use super::registry::{existing, open};
 use crate::crypto::{Kind, Vault};
 use crate::engine::blob::frame_for;
 use crate::engine::db::{Db, check_name};
@@ -61,8 +61,9 @@ impl Db {
             let bytes = Zeroizing::new(generation.write());
             let sealed = vault.seal(Kind::Directory, frame_for(bytes.len()), &bytes)?;
             manifest.generation = Some(sealed.reference.clone());
-            let made = Use { uuid: vault.uuid(), name: name.to_owned() };
-            model.add_use(made, |used| exists(&self.shared.backend, used))?;
+            let mut uses = existing(&self.shared.backend, model.record().uses)?;
+            uses.push(Use { uuid: vault.uuid(), name: name.to_owned() });
+            model.set_uses(uses)?;
             Ok((Zeroizing::new(manifest.write()), vec![sealed]))
         })?;
         self.open_locked(&mut open, name, key)

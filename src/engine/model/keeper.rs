@@ -136,15 +136,8 @@ impl Keeper {
         })
     }
 
-    /// Adds an index to those made from the model, and forgets those that `exists` does not know any more.
-    pub(super) fn add_use(&self, made: Use, exists: impl Fn(&Use) -> Result<bool>) -> Result<()> {
-        let mut uses = Vec::new();
-        for used in self.record().uses {
-            if exists(&used)? {
-                uses.push(used);
-            }
-        }
-        uses.push(made);
+    /// Writes down which indexes were made from the model.
+    pub(super) fn set_uses(&self, uses: Vec<Use>) -> Result<()> {
         self.change(&[], |record| record.uses = uses)
     }
 

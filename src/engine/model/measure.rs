@@ -1,6 +1,6 @@
 //! The recall curve of a model, measured where it was trained.
 //!
-//! An index measures its curve while it encodes; a model encodes nothing. So the rows of the sample are read once more,
+//! An index measures its curve while it encodes; a model encodes nothing. So a sample of the same size is read once more,
 //! assigned, and compared with the held-out rows as [`Calibrator`] compares those of an index. A sample is thinner than
 //! the source, so neighbours lie farther apart and the curve asks for rather too many probes than too few. An index made
 //! from the model measures anew by the rule of `drift`, which holds for it as soon as it has 1,000 items.
@@ -41,7 +41,7 @@ struct Stage<'a> {
     lists: Vec<u32>,
 }
 
-/// Reads the sample of `plan` again and measures.
+/// Reads a sample of `plan`'s size and measures.
 pub(super) fn curve(
     index: &Index,
     s: &Arc<Snapshot>,

@@ -41,9 +41,13 @@ pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
 }
 
-/// Whether an index made from a model still exists: the same one, not another of its name.
-pub(super) fn exists(backend: &Backend, used: &Use) -> Result<bool> {
-    Ok(backend.uuid(&used.name)? == Some(used.uuid))
+/// Of the indexes made from a model those that still exist: the same ones, not others of their names.
+pub(super) fn existing(backend: &Backend, mut uses: Vec<Use>) -> Result<Vec<Use>> {
+    if !uses.is_empty() {
+        let there = backend.uuids()?;
+        uses.retain(|used| there.get(&used.name) == Some(&used.uuid));
+    }
+    Ok(uses)
 }
 
 /// The open record of model `id`.
@@ -102,11 +106,7 @@ pub(super) fn info(shared: &Shared, keeper: &Keeper) -> Result<ModelInfo> {
     let record = keeper.record();
     let mut info = record.info;
     info.id = keeper.id().to_owned();
-    for used in record.uses {
-        if exists(&shared.backend, &used)? {
-            info.used_by.push(used.name);
-        }
-    }
+    info.used_by = existing(&shared.backend, record.uses)?.into_iter().map(|used| used.name).collect();
     Ok(info)
 }
 

@@ -79,15 +79,20 @@ fn a_late_job_changes_neither_a_failed_nor_a_deleted_nor_another_record() {
 }
 
 #[test]
-fn uses_that_are_gone_are_forgotten() {
+fn uses_that_are_gone_count_for_nothing() {
     let backend = Backend::open("memory:", false).unwrap();
+    let index = |name: &str| crate::crypto::Vault::create(&backend, name, &KEY, b"").unwrap();
     let m = make(&backend, "m");
     m.created(&trained(), 1).unwrap();
-    let made = |n: u8| Use { uuid: [n; 16], name: n.to_string() };
-    m.add_use(made(1), |_| Ok(true)).unwrap();
-    m.add_use(made(2), |_| Ok(true)).unwrap();
-    m.add_use(made(3), |used| Ok(used.uuid != [1; 16])).unwrap();
-    assert_eq!(Keeper::open(&backend, "m", &KEY).unwrap().record().uses, [made(2), made(3)]);
+    let of = |name: &str, uuid| Use { uuid, name: name.into() };
+    let uses = vec![of("a", index("a").uuid()), of("b", [1; 16]), of("c", index("c").uuid())];
+    m.set_uses(uses.clone()).unwrap();
+    index("b");
+    let kept = Keeper::open(&backend, "m", &KEY).unwrap().record().uses;
+    assert_eq!(kept, uses);
+    assert_eq!(registry::existing(&backend, kept).unwrap(), [uses[0].clone(), uses[2].clone()]);
+    backend.drop_index("a").unwrap();
+    assert_eq!(registry::existing(&backend, uses.clone()).unwrap(), [uses[2].clone()]);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use cyborg::rng::Rng;
 use cyborg::store::Store;
 use cyborg::store::fault::{Fault, FaultStore};
 use cyborg::store::memory::MemoryStore;
-use cyborg::types::{IdKind, Metric, QuantizerSpec};
+use cyborg::types::{IdKind, Metric, QuantizerSpec, VectorPrecision};
 
 const MODEL_KEY: [u8; 32] = [8; 32];
 const OTHER_KEY: [u8; 32] = [9; 32];
@@ -104,11 +104,16 @@ fn an_index_from_a_model_is_trained_from_birth_and_finds_what_it_should() {
         assert_eq!((db.list_models().unwrap(), db.list_indexes().unwrap()), (vec!["m".to_owned()], before));
         assert!(!index.is_trained().unwrap(), "the source is as it was");
 
-        let made = db.create_index_from_model("made", &OTHER_KEY, &bare(), "m", &MODEL_KEY).unwrap();
+        // How vectors are stored is the index's affair, also where the codes are the vectors.
+        let flat = quantizer == Some(QuantizerSpec::Flat);
+        let vector_precision = if flat { VectorPrecision::F16 } else { VectorPrecision::F32 };
+        let o = IndexOptions { vector_precision, ..bare() };
+        let made = db.create_index_from_model("made", &OTHER_KEY, &o, "m", &MODEL_KEY).unwrap();
         let d = made.describe().unwrap();
         assert!(d.trained && d.count == 0 && d.generation == 1 && d.n_lists == info.n_lists);
         assert_eq!((d.dimension, d.metric, d.quantizer), (100, Metric::Cosine, info.quantizer));
-        assert_eq!(d.model.as_deref(), Some("m"));
+        assert_eq!((d.model.as_deref(), d.vector_precision), (Some("m"), vector_precision));
+        assert!(!flat || d.code_bytes == 200, "{} bytes a code", d.code_bytes);
         assert!(d.auto_probes < info.n_lists / 2, "{} probes by the model's curve", d.auto_probes);
         upsert(&made, 0, second, dim).unwrap();
         let (found, scanned) = recall(&made, Metric::Cosine, second, dim);

@@ -34,7 +34,7 @@ impl Generation {
             items: 0,
             measured_at: 0,
             centroids: Centroids::new(dim, vec![0.0; dim])?,
-            quantizer: Quantizer::flat(similarity, precision, dim),
+            quantizer: Quantizer::flat(similarity, dim, precision),
             curve: RecallCurve::default(),
         })
     }

@@ -18,7 +18,8 @@ use crate::engine::index::Index;
 use crate::engine::manifest::{Config, Manifest};
 use crate::engine::options::IndexOptions;
 use crate::error::{Error, Result};
-use crate::types::Metric;
+use crate::quant::Quantizer;
+use crate::types::{Metric, QuantizerSpec};
 
 impl Db {
     /// Makes an index that is trained as model `model_id` is, and that `key` opens. Dimension, metric and quantizer are the
@@ -47,7 +48,7 @@ impl Db {
         let mut running = self.shared.models.running.lock();
         let model = open(&self.shared, &mut running, model_id, model_key)?;
         let trained = model.trained()?;
-        let generation = Generation::read(trained.bytes())?;
+        let mut generation = Generation::read(trained.bytes())?;
         let info = model.record().info;
         let inherited =
             IndexOptions { dimension: info.dimension, metric: info.metric, quantizer: info.quantizer, ..*options };
@@ -55,6 +56,11 @@ impl Db {
         manifest.model = Some(model_id.to_owned());
         if generation.centroids.dim() != info.dimension as usize || info.quantizer.is_none() {
             return Err(Error::Corrupt { what: "model" });
+        }
+        if info.quantizer == Some(QuantizerSpec::Flat) {
+            // Flat codes are the stored vectors, and how these are stored is the index's affair.
+            let similarity = info.metric.similarity();
+            generation.quantizer = Quantizer::flat(similarity, info.dimension as usize, options.vector_precision);
         }
         let mut open = self.open.lock();
         Vault::create_with(&self.shared.backend, name, key, |vault| {

@@ -328,39 +328,13 @@ fn a_vector_at_its_centroid_and_any_size_score_without_nan() {
 }
 
 #[test]
-fn a_block_is_filled_up_without_touching_other_lanes() {
-    for similarity in SIMILARITIES {
-        for dim in DIMS {
-            for bits in 1..=8 {
-                let (rows, centroid) = (noise(40, dim, 0.0, 1), noise(1, dim, 0.0, 2));
-                let quantizer = trained(bits, similarity, &centroid, dim, 1);
-                let bytes = quantizer.block_bytes();
-                let mut whole = vec![0xa5; 3 * bytes];
-                quantizer.encode(&centroid, &rows, 0, &mut whole);
-                let mut parts = vec![0xa5; 3 * bytes];
-                // Backwards, in pieces that end inside blocks.
-                for range in [33..40, 16..33, 15..16, 3..15, 0..3] {
-                    let piece = &rows[range.start * dim..range.end * dim];
-                    quantizer.encode(&centroid, piece, range.start % LANES, &mut parts[range.start / LANES * bytes..]);
-                }
-                assert_eq!(parts, whole, "{similarity:?} {bits} bits, {dim}");
-                assert!(whole.iter().filter(|&&b| b == 0xa5).count() >= bytes / 2, "the last 8 lanes keep theirs");
-            }
-        }
-    }
-}
-
-#[test]
-fn what_is_written_is_read_and_anything_else_is_corrupt() {
+fn what_cannot_have_been_written_is_corrupt() {
     for similarity in SIMILARITIES {
         for bits in 1..=8 {
             let quantizer = trained(bits, similarity, &noise(2, 5, 0.0, 1), 5, 99);
             let mut bytes = Vec::new();
             quantizer.write(&mut bytes);
             assert_eq!(Quantizer::read(&bytes).unwrap(), quantizer);
-            assert!((0..bytes.len()).all(|cut| Quantizer::read(&bytes[..cut]).is_err()));
-            let more = [&bytes[..], &[0]].concat();
-            assert!(Quantizer::read(&more).is_err());
             for (place, wrong) in [(8, 0), (8, 9), (0, 9), (2, 1)] {
                 let mut damaged = bytes.clone();
                 damaged[place] = wrong;

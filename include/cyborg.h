@@ -621,7 +621,7 @@ typedef struct cyborg_index_options {
     uint32_t pq_bits;
     /**
      * 1 = quantizer PQ learns a rotation that evens out its parts (OPQ): better codes for data whose dimensions depend
-     * on each other, and a longer training. Default 0, and must be with another quantizer.
+     * on each other, and a longer training; at most 2048 dimensions. Default 0, and must be with another quantizer.
      */
     uint32_t pq_rotation;
     /** Bits a dimension of quantizer RABITQ, 1 to 8; 0 = 4. Must be 0 with another quantizer. */

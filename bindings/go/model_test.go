@@ -97,8 +97,10 @@ func TestWhatAModelCannotDoIsRefused(t *testing.T) {
 }
 
 func TestACancelledModelHasFailed(t *testing.T) {
-	db, index, _ := modelled(t, nil)
-	first, _, err := index.TrainModel(ctx, "", modelKey, &cyborgdb.ModelOptions{NLists: 900})
+	db := open(t, "memory:", nil)
+	index := create(t, db, &cyborgdb.IndexOptions{AutoTrainDisabled: true, Seed: 1})
+	fill(t, index, cloud(30000, 48, 1)) // enough to be at work for a while
+	first, _, err := index.TrainModel(ctx, "first", modelKey, &cyborgdb.ModelOptions{NLists: 5000})
 	ok(t, err)
 	defer first.Close()
 	second, info, err := index.TrainModel(ctx, "", modelKey, nil)
@@ -118,10 +120,12 @@ func TestACancelledModelHasFailed(t *testing.T) {
 	is(t, err, cyborgdb.ErrModelFailed)
 	over, cancel := context.WithCancel(ctx)
 	cancel()
-	_, err = db.WaitModel(over, "m", modelKey)
+	_, err = db.WaitModel(over, "first", modelKey)
 	is(t, err, cyborgdb.ErrCancelled)
 	_, _, err = index.TrainModel(over, "x", modelKey, nil)
 	is(t, err, cyborgdb.ErrCancelled)
+	ok(t, db.DeleteModel("first", modelKey, true))
+	is(t, first.Wait(ctx), cyborgdb.ErrCancelled)
 }
 
 func TestAPackageCarriesAModel(t *testing.T) {

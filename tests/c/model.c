@@ -176,13 +176,15 @@ static void made_from_it(cyborg_db *db) {
     cyborg_index_free(index);
 }
 
-static void failed_and_deleted(cyborg_db *db, cyborg_index *index) {
+static void failed_and_deleted(cyborg_db *db) {
+    cyborg_index *index = create_u64(db, "large", DIM);
+    fill_u64(index, 0, 20000, DIM);
     cyborg_model_record *record = NULL;
     cyborg_index *made = NULL;
     cyborg_training *first = NULL;
     cyborg_model_state state = 0;
     cyborg_model_options options = CYBORG_MODEL_OPTIONS_INIT;
-    options.n_lists = 500;
+    options.n_lists = 5000;
     /* The second waits behind the first, so it cannot have ended when it is cancelled. */
     OK(cyborg_model_train(index, "first", KEY, 32, &options, &first, NULL, &err));
     OK(cyborg_model_train(index, NULL, KEY, 32, &options, NULL, &record, &err));
@@ -210,6 +212,7 @@ static void failed_and_deleted(cyborg_db *db, cyborg_index *index) {
     OK(cyborg_training_wait(first, CYBORG_WAIT_FOREVER, NULL, &err));
     cyborg_training_free(first);
     EXPECT(NOT_FOUND, cyborg_model_info(db, "first", KEY, 32, &record, &err));
+    cyborg_index_free(index);
 }
 
 static void carried(cyborg_db *db) {
@@ -250,7 +253,7 @@ int main(void) {
     trained(db, index);
     refused(db, index);
     made_from_it(db);
-    failed_and_deleted(db, index);
+    failed_and_deleted(db);
     carried(db);
     cyborg_names *ids = NULL;
     OK(cyborg_index_model(index, &ids, &err));

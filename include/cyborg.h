@@ -118,7 +118,7 @@ typedef int32_t cyborg_category;
 #define CYBORG_STATUS_BUFFER_TOO_SMALL 14
 /** Valid, but not in this version or build; also a field of a newer struct than this library knows. (HTTP 422) */
 #define CYBORG_STATUS_UNSUPPORTED 15
-/** No such index. (HTTP 404) */
+/** No such index or model. (HTTP 404) */
 #define CYBORG_STATUS_NOT_FOUND 20
 /** The name is taken. (HTTP 409) */
 #define CYBORG_STATUS_ALREADY_EXISTS 21
@@ -134,6 +134,10 @@ typedef int32_t cyborg_category;
 #define CYBORG_STATUS_FORKED 26
 /** An earlier CYBORG_STATUS_INTERNAL left this handle unusable: free it. (HTTP 500) */
 #define CYBORG_STATUS_POISONED 27
+/** A model that is still being trained. (HTTP 409) */
+#define CYBORG_STATUS_MODEL_NOT_READY 28
+/** A model whose training failed; the message tells why. (HTTP 409) */
+#define CYBORG_STATUS_MODEL_FAILED 29
 /** The store failed to read or write. (HTTP 500) */
 #define CYBORG_STATUS_IO 30
 /** Another process or handle has the store open for writing; try again later. (HTTP 503) */
@@ -715,10 +719,19 @@ typedef struct cyborg_index_options {
     cyborg_vector_precision vector_precision;
     /** Must be 0. */
     uint32_t reserved;
+    /**
+     * Makes the index from this model: trained from birth. dimension, metric and quantizer (with its parameters) are the
+     * model's then and must be 0 here. NUL-terminated; NULL = no model.
+     */
+    const char *model_id;
+    /** The model's key; NULL = the index's. */
+    const uint8_t *model_key;
+    /** CYBORG_KEY_LEN, or 0 without model_key. */
+    size_t model_key_len;
 } cyborg_index_options;
 
 /** Sets struct_size and zeroes all other fields. */
-#define CYBORG_INDEX_OPTIONS_INIT {sizeof(cyborg_index_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define CYBORG_INDEX_OPTIONS_INIT {sizeof(cyborg_index_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /** How an index is opened. Start from CYBORG_OPEN_OPTIONS_INIT. */
 typedef struct cyborg_open_options {
@@ -785,7 +798,8 @@ typedef struct cyborg_open_options {
 /**
  * Makes an index and opens it. name is 1 to CYBORG_MAX_NAME_LEN bytes of UTF-8 and stays readable in the store; key is
  * CYBORG_KEY_LEN random bytes. options may be NULL. Free the index with cyborg_index_free().
- * Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, ALREADY_EXISTS, store.
+ * Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, ALREADY_EXISTS, store; with a model_id also NOT_FOUND, WRONG_KEY,
+ * MODEL_NOT_READY and MODEL_FAILED, all of the model.
  * Since: 0.1
  */
 CYBORG_API cyborg_status cyborg_index_create(cyborg_db *db, const char *name, const uint8_t *key, size_t key_len,
@@ -1405,6 +1419,304 @@ CYBORG_API cyborg_status cyborg_training_cancel(cyborg_training *job, cyborg_err
  * Since: 0.1
  */
 CYBORG_API void cyborg_training_free(cyborg_training *job);
+
+/* ===========================================================================================================
+ * Model records: what is known of a model
+ *
+ * A record is one reading of a model: its state, numbers and texts as they were at that moment. Records are encrypted
+ * under the model's key; only ids of models are readable in the store.
+ * =========================================================================================================== */
+
+/**
+ * One reading of a model. You own it and free it with cyborg_model_record_free().
+ * Never changes, so any thread may read it; outlives every handle.
+ */
+typedef struct cyborg_model_record cyborg_model_record;
+
+/** State of a model: one of the CYBORG_MODEL_STATE_ numbers. */
+typedef int32_t cyborg_model_state;
+
+/** Why a model failed: one of the CYBORG_MODEL_FAILURE_ numbers, 0 = it did not. */
+typedef int32_t cyborg_model_failure;
+
+/** The numbers of a record. Set struct_size (or start from CYBORG_MODEL_DETAILS_INIT) before passing it in. */
+typedef struct cyborg_model_details {
+    /** sizeof(cyborg_model_details). */
+    uint32_t struct_size;
+    /** State. */
+    cyborg_model_state state;
+    /** Why it failed; 0 unless FAILED. */
+    cyborg_model_failure failure_code;
+    /** Elements of a vector. */
+    uint32_t dimension;
+    /** Metric of the index it was trained from, and of those made from it. */
+    cyborg_metric metric;
+    /** How vectors are coded; AUTO while the library has not yet chosen. */
+    cyborg_quantizer quantizer;
+    /** Bits a dimension (SQ, RABITQ; 32 for FLAT), or of a sub-vector's code (PQ). */
+    uint32_t quantizer_bits;
+    /** Sub-vectors of PQ, 0 for other quantizers. */
+    uint32_t pq_m;
+    /** 1 when PQ rotates vectors first. */
+    uint32_t pq_rotation;
+    /** Inverted lists. */
+    uint32_t n_lists;
+    /** Clustering passes; 0 while training. */
+    uint32_t passes;
+    /** Version of the format it was written in. */
+    uint32_t format_version;
+    /** Indexes made from it that exist. */
+    uint32_t used_by;
+    /** 0. */
+    uint32_t reserved;
+    /** Seed of sampling and clustering. */
+    uint64_t seed;
+    /** When training was asked for, in milliseconds since 1970 UTC. */
+    uint64_t created_at;
+    /** When the state became what it is; 0 while training. */
+    uint64_t finished_at;
+    /** Vectors that were clustered; 0 while training. */
+    uint64_t vectors_used;
+    /** Bytes of the trained part. */
+    uint64_t bytes;
+    /** Mean squared distance of those vectors to the centroids of their lists. */
+    double objective;
+} cyborg_model_details;
+
+/** Sets struct_size and zeroes all other fields. */
+#define CYBORG_MODEL_DETAILS_INIT {sizeof(cyborg_model_details), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
+/** Its training is queued or at work. */
+#define CYBORG_MODEL_STATE_TRAINING 1
+/** Trained: indexes can be made from it. */
+#define CYBORG_MODEL_STATE_CREATED 2
+
+/**
+ * Its training ended without a model; failure_code and cyborg_model_record_error() tell why. It can only be deleted.
+ */
+#define CYBORG_MODEL_STATE_FAILED 3
+/** The process ended, or the db was closed, before the training did. */
+#define CYBORG_MODEL_FAILURE_INTERRUPTED 1
+/** It was cancelled. */
+#define CYBORG_MODEL_FAILURE_CANCELLED 2
+/** Memory was refused by the system or by a limit. */
+#define CYBORG_MODEL_FAILURE_MEMORY 3
+/** The source would not do: too few vectors were left, it was dropped, or it is damaged. */
+#define CYBORG_MODEL_FAILURE_DATA 4
+/** The store failed, or the library has a defect. */
+#define CYBORG_MODEL_FAILURE_INTERNAL 5
+
+/**
+ * Reads the numbers of a record.
+ * Statuses: NULL_ARGUMENT, INVALID_ARGUMENT.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_model_record_details(const cyborg_model_record *record,
+        cyborg_model_details *out_details, cyborg_error **err);
+
+/**
+ * Id of the model, NUL-terminated UTF-8 borrowed from the record, as are all texts of it; NULL for a NULL record.
+ * *out_len (may be NULL) is its length in bytes.
+ * Since: 0.1
+ */
+CYBORG_API const char *cyborg_model_record_id(const cyborg_model_record *record, size_t *out_len);
+
+/**
+ * Description as it was given, "" for none.
+ * Since: 0.1
+ */
+CYBORG_API const char *cyborg_model_record_description(const cyborg_model_record *record, size_t *out_len);
+
+/**
+ * What made the model fail, one line; "" unless FAILED.
+ * Since: 0.1
+ */
+CYBORG_API const char *cyborg_model_record_error(const cyborg_model_record *record, size_t *out_len);
+
+/**
+ * Name of the index it was trained from.
+ * Since: 0.1
+ */
+CYBORG_API const char *cyborg_model_record_source(const cyborg_model_record *record, size_t *out_len);
+
+/**
+ * Version of the library that trained it: "0.1.0".
+ * Since: 0.1
+ */
+CYBORG_API const char *cyborg_model_record_library_version(const cyborg_model_record *record, size_t *out_len);
+
+/**
+ * Frees a record. NULL is allowed.
+ * Since: 0.1
+ */
+CYBORG_API void cyborg_model_record_free(cyborg_model_record *record);
+
+/* ===========================================================================================================
+ * Models: trained once, used by many indexes
+ *
+ * A model is what training makes of an index's vectors: lists and a quantizer, kept under an id and a key of its own.
+ * cyborg_index_create() with a model_id makes an index that is trained before it has its first item. The index takes a
+ * copy, sealed under its own key, and needs the model no more. A model can be carried to another store as a package.
+ * =========================================================================================================== */
+
+/** Longest id of a model in bytes. */
+#define CYBORG_MAX_MODEL_ID_LEN 200
+/** Longest description of a model in characters. */
+#define CYBORG_MAX_MODEL_DESCRIPTION 1000
+
+/** A bit of cyborg_model_delete(): stop the model's training first. */
+#define CYBORG_MODEL_DELETE_CANCEL_FIRST 1
+
+/**
+ * A model on its way to another store: sealed bytes. You own it and free it with cyborg_model_package_free().
+ * Never changes, so any thread may read it; outlives every handle.
+ */
+typedef struct cyborg_model_package cyborg_model_package;
+
+/** How a model is trained; zero in a field = its default. Start from CYBORG_MODEL_OPTIONS_INIT. */
+typedef struct cyborg_model_options {
+    /** sizeof(cyborg_model_options). */
+    uint32_t struct_size;
+    /** Lists to make, at most half the source's items and CYBORG_MAX_LISTS; 0 = from the number of items. */
+    uint32_t n_lists;
+    /** How the vectors of indexes made from it are coded; 0 = AUTO. */
+    cyborg_quantizer quantizer;
+    /** As in cyborg_index_options. */
+    uint32_t sq_bits;
+    /** As in cyborg_index_options. */
+    uint32_t pq_m;
+    /** As in cyborg_index_options. */
+    uint32_t pq_bits;
+    /** As in cyborg_index_options. */
+    uint32_t pq_rotation;
+    /** As in cyborg_index_options. */
+    uint32_t rabitq_bits;
+    /** Rows of the source read at a time; 0 = 10000. Never more than 4 MiB of vectors. */
+    uint32_t search_size;
+    /** Vectors processed at a time; 0 = 2048. */
+    uint32_t batch_size;
+    /** Most clustering passes; 0 = 100. */
+    uint32_t max_iters;
+    /** Must be 0. */
+    uint32_t reserved;
+    /** Stop when a pass lowers the mean squared distance by less than this fraction; 0 = 1e-6. */
+    double tolerance;
+    /**
+     * Most memory the job may take, in MiB; 0 = half of the db's memory_limit (none without one), which also bounds a
+     * larger value.
+     */
+    uint64_t max_memory_mb;
+    /** Most vectors to cluster; 0 = as many as help. */
+    uint64_t max_training_vectors;
+    /** Seed of sampling and clustering; 0 = the source's. */
+    uint64_t seed;
+    /** Anything: UTF-8 of at most CYBORG_MAX_MODEL_DESCRIPTION characters, NUL-terminated; NULL = none. */
+    const char *description;
+} cyborg_model_options;
+
+/** Sets struct_size and zeroes all other fields. */
+#define CYBORG_MODEL_OPTIONS_INIT {sizeof(cyborg_model_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
+/**
+ * Trains a model from an index's vectors and returns at once; the record, in state TRAINING, is durable then. The source
+ * is only read, and may be written to, trained and queried meanwhile. model_id is 1 to CYBORG_MAX_MODEL_ID_LEN bytes of
+ * UTF-8 and stays readable in the store; NULL = a random one of 20 characters safe in a URL. key is CYBORG_KEY_LEN bytes
+ * that the model is sealed under. options may be NULL. *out_job (out_job may be NULL) takes a handle for progress, free it
+ * with cyborg_training_free(); *out_record (out_record may be NULL) the record, which tells the id. Closing the db stops
+ * the job; the model is then FAILED, INTERRUPTED.
+ * Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, ALREADY_EXISTS, INSUFFICIENT_VECTORS (below 2 x n_lists), NO_MEMORY,
+ * store.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_model_train(cyborg_index *source, const char *model_id, const uint8_t *key,
+        size_t key_len, const cyborg_model_options *options, cyborg_training **out_job,
+        cyborg_model_record **out_record, cyborg_error **err);
+
+/**
+ * Reads the record of a model. A model whose training died with its process is found FAILED, INTERRUPTED by the first
+ * process that can write and reads it; one that only reads shows TRAINING until then.
+ * Statuses: common, INVALID_ARGUMENT, NOT_FOUND, WRONG_KEY, VERSION, store.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_model_info(cyborg_db *db, const char *model_id, const uint8_t *key, size_t key_len,
+        cyborg_model_record **out_record, cyborg_error **err);
+
+/**
+ * Lists the ids of all models in the store, in any state, in alphabetical order. Needs no key.
+ * Statuses: common, store.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_model_list(cyborg_db *db, cyborg_names **out_ids, cyborg_error **err);
+
+/**
+ * Waits until the training of a model has ended or timeout_ms milliseconds have passed (CYBORG_WAIT_FOREVER = until it
+ * has ended), and writes the state it then has to *out_state (may be NULL). That the time is over is no error, nor that
+ * the model failed. Where this process does not train it, the state is given at once.
+ * Statuses: common, INVALID_ARGUMENT, NOT_FOUND (also when it is deleted meanwhile), WRONG_KEY, VERSION, store.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_model_wait(cyborg_db *db, const char *model_id, const uint8_t *key, size_t key_len,
+        uint64_t timeout_ms, cyborg_model_state *out_state, cyborg_error **err);
+
+/**
+ * Asks the training of a model to stop: at once while it is queued, within 100 ms while it is at work. The model is then
+ * FAILED, CANCELLED. One whose training has ended stays as it is.
+ * Statuses: common, INVALID_ARGUMENT, NOT_FOUND, WRONG_KEY, VERSION, store.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_model_cancel(cyborg_db *db, const char *model_id, const uint8_t *key, size_t key_len,
+        cyborg_error **err);
+
+/**
+ * Deletes a model for good; its id can be used again at once. flags is 0 or a sum of CYBORG_MODEL_DELETE_ bits. Refused
+ * with CONFLICT while indexes made from it exist, which the message names (they have copies and would not miss it), and
+ * while it is being trained, unless CANCEL_FIRST is given.
+ * Statuses: common, INVALID_ARGUMENT, NOT_FOUND, WRONG_KEY, CONFLICT, VERSION, store.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_model_delete(cyborg_db *db, const char *model_id, const uint8_t *key, size_t key_len,
+        uint32_t flags, cyborg_error **err);
+
+/**
+ * Seals a CREATED model under package_key (CYBORG_KEY_LEN bytes) as bytes to be carried to another store: encrypted,
+ * authenticated, and bound to the model's id, which stays readable. Free the package with cyborg_model_package_free().
+ * Statuses: common, INVALID_ARGUMENT, NOT_FOUND, WRONG_KEY, MODEL_NOT_READY, MODEL_FAILED, NO_MEMORY, VERSION, store.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_model_export(cyborg_db *db, const char *model_id, const uint8_t *key, size_t key_len,
+        const uint8_t *package_key, size_t package_key_len, cyborg_model_package **out_package, cyborg_error **err);
+
+/**
+ * Bytes of a package, borrowed from it; *out_len (may be NULL) is their number. NULL and 0 for a NULL package.
+ * Since: 0.1
+ */
+CYBORG_API const uint8_t *cyborg_model_package_data(const cyborg_model_package *package, size_t *out_len);
+
+/**
+ * Frees a package. NULL is allowed.
+ * Since: 0.1
+ */
+CYBORG_API void cyborg_model_package_free(cyborg_model_package *package);
+
+/**
+ * Makes a model of a package: opens data with package_key, the key it was exported under, and seals the model anew under
+ * key. model_id NULL = the id it was exported under. The record keeps times and numbers of the training. *out_record
+ * (out_record may be NULL) takes it.
+ * Statuses: common, INVALID_ARGUMENT, ALREADY_EXISTS, WRONG_KEY (package_key), CORRUPT (data is no whole package),
+ * VERSION, NO_MEMORY, store.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_model_import(cyborg_db *db, const uint8_t *data, size_t data_len,
+        const uint8_t *package_key, size_t package_key_len, const char *model_id, const uint8_t *key, size_t key_len,
+        cyborg_model_record **out_record, cyborg_error **err);
+
+/**
+ * Tells which model an index was made from: a list of its id, empty for an index made without one. The model may have been
+ * deleted since. Free the list with cyborg_names_free().
+ * Statuses: common.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_index_model(const cyborg_index *index, cyborg_names **out_ids, cyborg_error **err);
 
 /* ===========================================================================================================
  * Search: the nearest items

@@ -20,6 +20,10 @@ pub const MAX_TOP_K: u32 = 10_000;
 pub const MAX_LISTS: u32 = 1 << 20;
 /// Longest index name in bytes.
 pub const MAX_NAME_LEN: usize = 255;
+/// Longest id of a model in bytes.
+pub const MAX_MODEL_ID_LEN: usize = 200;
+/// Longest description of a model in characters.
+pub const MAX_MODEL_DESCRIPTION: usize = 1000;
 /// Bytes in a key.
 pub const KEY_LEN: usize = 32;
 

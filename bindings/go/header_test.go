@@ -23,6 +23,7 @@ func TestConstantsAreThoseOfTheHeader(t *testing.T) {
 	ours := map[string]int64{
 		"KEY_LEN": KeyLen, "MAX_NAME_LEN": MaxNameLen, "MAX_DIMENSION": MaxDimension, "MAX_LISTS": MaxLists,
 		"MAX_ID_LEN": MaxIDLen, "MAX_METADATA_LEN": MaxMetadataLen, "MAX_CONTENTS_LEN": MaxContentsLen,
+		"MAX_MODEL_ID_LEN": MaxModelIDLen, "MAX_MODEL_DESCRIPTION": MaxModelDescription,
 		"MAX_BATCH_BYTES": MaxBatchBytes, "RECALL_POINTS": RecallPoints, "DEFAULT_TOP_K": DefaultTopK, "MAX_TOP_K": MaxTopK,
 		"QUANTIZER_AUTO": 0, "QUANTIZER_FLAT": int64(Flat), "QUANTIZER_SQ": int64(SQ), "QUANTIZER_PQ": int64(PQ),
 		"QUANTIZER_RABITQ":     int64(RaBitQ),
@@ -51,6 +52,14 @@ func TestConstantsAreThoseOfTheHeader(t *testing.T) {
 	for p := range phaseNames {
 		add("PHASE_", int64(p), p)
 	}
+	for s := range modelStateNames {
+		add("MODEL_STATE_", int64(s), s)
+	}
+	for f := range modelFailureNames {
+		if f != 0 {
+			add("MODEL_FAILURE_", int64(f), f)
+		}
+	}
 	for m := range metricNames {
 		if m != 0 {
 			add("METRIC_", int64(m), m)
@@ -63,7 +72,8 @@ func TestConstantsAreThoseOfTheHeader(t *testing.T) {
 	}
 	for name := range header {
 		for _, prefix := range []string{"STATUS_", "CATEGORY_", "TRAINING_", "PHASE_", "METRIC_", "QUANTIZER_",
-			"VECTOR_PRECISION_", "ID_KIND_", "CACHE_MODE_", "CONTENTS_", "INCLUDE_", "MAX_"} {
+			"VECTOR_PRECISION_", "ID_KIND_", "CACHE_MODE_", "CONTENTS_", "INCLUDE_", "MAX_", "MODEL_STATE_",
+			"MODEL_FAILURE_"} {
 			if _, ok := ours[name]; !ok && strings.HasPrefix(name, prefix) {
 				t.Errorf("CYBORG_%s is missing here", name)
 			}
@@ -92,6 +102,7 @@ func TestEachStatusHasItsSentinel(t *testing.T) {
 		StatusUnsupported: ErrUnsupported, StatusNotFound: ErrNotFound, StatusAlreadyExists: ErrAlreadyExists,
 		StatusTrainingInProgress: ErrTrainingInProgress, StatusInsufficientVectors: ErrInsufficientVectors,
 		StatusConflict: ErrConflict, StatusClosed: ErrClosed, StatusForked: ErrForked, StatusPoisoned: ErrPoisoned,
+		StatusModelNotReady: ErrModelNotReady, StatusModelFailed: ErrModelFailed,
 		StatusIO: ErrIO, StatusBusy: ErrBusy, StatusFenced: ErrFenced, StatusReadOnly: ErrReadOnly,
 		StatusNoSpace: ErrNoSpace, StatusStoreUnsafe: ErrStoreUnsafe, StatusWrongKey: ErrWrongKey,
 		StatusCorrupt: ErrCorrupt, StatusRollback: ErrRollback, StatusVersion: ErrVersion,

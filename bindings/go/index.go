@@ -39,10 +39,17 @@ type IndexOptions struct {
 	RetrainThreshold uint64
 	// Seed of sampling, clustering and quantizers: the same seed and items give the same lists and codes.
 	Seed uint64
+	// ModelID makes the index from this model: trained from birth. Dimension, Metric and Quantizer are the model's then
+	// and must be 0 here; "" = no model.
+	ModelID string
+	// ModelKey is the model's key; nil = the index's.
+	ModelKey []byte
 }
 
 // IndexInfo is the configuration and state of an index.
 type IndexInfo struct {
+	// ModelID is the model it was made from, "" for none; it may have been deleted since.
+	ModelID string
 	// Dimension of the vectors, 0 while not known.
 	Dimension int
 	// Metric of the index.

@@ -15,6 +15,10 @@ const (
 	MaxDimension = 65536
 	// MaxLists is the most inverted lists of an index.
 	MaxLists = 1048576
+	// MaxModelIDLen is the longest id of a model in bytes.
+	MaxModelIDLen = 200
+	// MaxModelDescription is the longest description of a model in characters.
+	MaxModelDescription = 1000
 	// MaxIDLen is the longest id in bytes.
 	MaxIDLen = 4096
 	// MaxMetadataLen is the longest metadata of an item in bytes of JSON.

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use super::index::Index;
 use super::load;
 use super::manifest::{Config, Manifest};
+use super::model;
 use super::options::{DbOptions, IndexOptions, LogLevel};
 use super::results::{JobKind, ListedJob};
 use super::shared::Shared;
@@ -17,9 +18,9 @@ use crate::types::MAX_NAME_LEN;
 
 /// An opened store. Any method may be called from any thread at any time.
 pub struct Db {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// Indexes in use, by name; one `Index` each, however often it is opened.
-    open: Mutex<HashMap<String, Weak<Index>>>,
+    pub(super) open: Mutex<HashMap<String, Weak<Index>>>,
 }
 
 impl Db {
@@ -39,7 +40,9 @@ impl Db {
     /// Names of all indexes. They are not secret: listing needs no key.
     pub fn list_indexes(&self) -> Result<Vec<String>> {
         self.shared.enter()?;
-        self.shared.backend.list()
+        let mut names = self.shared.backend.list()?;
+        names.retain(|name| model::is_index(name));
+        Ok(names)
     }
 
     /// Names of the indexes whose training is queued or running, sorted.
@@ -80,7 +83,12 @@ impl Db {
         self.open_locked(&mut open, name, key)
     }
 
-    fn open_locked(&self, open: &mut HashMap<String, Weak<Index>>, name: &str, key: &[u8]) -> Result<Arc<Index>> {
+    pub(super) fn open_locked(
+        &self,
+        open: &mut HashMap<String, Weak<Index>>,
+        name: &str,
+        key: &[u8],
+    ) -> Result<Arc<Index>> {
         open.retain(|_, index| index.strong_count() > 0);
         let (vault, mut head) = Vault::open(&self.shared.backend, name, key)?;
         let vault = Arc::new(vault);
@@ -144,7 +152,7 @@ impl Drop for Db {
     }
 }
 
-fn check_name(name: &str) -> Result<()> {
+pub(super) fn check_name(name: &str) -> Result<()> {
     if name.is_empty() || name.len() > MAX_NAME_LEN {
         return Err(Error::invalid("name", format_args!("{} bytes", name.len()), "1 to 255 bytes of UTF-8"));
     }

@@ -51,6 +51,8 @@ pub struct Index {
     pub(super) merge_again_at: AtomicUsize,
     /// The last job, queued, running or over.
     pub(super) job: Mutex<Option<Arc<TrainingJob>>>,
+    /// Id of the model it was made from.
+    pub(super) model: Option<String>,
     pub(super) scratch: Mutex<Vec<QueryScratch>>,
     pub(super) cache_hits: AtomicU64,
     dropped: AtomicBool,
@@ -79,6 +81,7 @@ impl Index {
             vault,
             snapshot: ArcSwap::from_pointee(loaded.snapshot),
             ids: RwLock::new(loaded.ids),
+            model: loaded.manifest.model.clone(),
             writer: Mutex::new(WriterState { manifest: loaded.manifest, retired: Vec::new() }),
             queue: Mutex::default(),
             merging: Mutex::default(),

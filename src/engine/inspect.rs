@@ -86,6 +86,7 @@ impl Index {
         let auto_probes = generation.map_or(1, |g| g.curve.probes(10, target_recall, n_lists));
         Ok(IndexInfo {
             name: self.name().to_owned(),
+            model: self.model.clone(),
             dimension,
             metric,
             quantizer,
@@ -106,6 +107,12 @@ impl Index {
             target_recall,
             seed,
         })
+    }
+
+    /// Id of the model it was made from, which may be gone.
+    pub fn model(&self) -> Result<Option<String>> {
+        self.enter()?;
+        Ok(self.model.clone())
     }
 
     /// Sizes and counters.

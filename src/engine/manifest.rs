@@ -3,8 +3,9 @@
 //! ```text
 //! u8 version
 //! u32 dimension, u8 metric, u8 quantizer (0 = automatic), u8 its bits, u32 its sub-vectors, u8 id kind,
-//! u8 flags (1 = no auto-training, 2 = rotation, 4 = vectors in float16), u64 retrain threshold, f32 target recall,
-//! u64 seed, u64 items written or deleted so far
+//! u8 flags (1 = no auto-training, 2 = rotation, 4 = vectors in float16), u64 retrain threshold, f32 target recall, u64 seed
+//! u64 items written or deleted so far
+//! u8 length, id of the model it was made from (0 = none)
 //! u8 has generation, [reference]
 //! u32 runs, x reference of the directory
 //! u8 has tombstones, [reference]
@@ -78,6 +79,8 @@ pub(super) struct Manifest {
     pub(super) config: Config,
     /// Items written or deleted in the life of the index: how far it is from where its recall was measured.
     pub(super) writes: u64,
+    /// Id of the model it was made from.
+    pub(super) model: Option<String>,
     pub(super) generation: Option<ObjectRef>,
     pub(super) runs: Vec<ObjectRef>,
     pub(super) tombstones: Option<ObjectRef>,
@@ -87,7 +90,15 @@ pub(super) struct Manifest {
 impl Manifest {
     /// The manifest of an empty index.
     pub(super) fn empty(config: Config) -> Self {
-        Self { config, writes: 0, generation: None, runs: Vec::new(), tombstones: None, deltas: Vec::new() }
+        Self {
+            config,
+            writes: 0,
+            model: None,
+            generation: None,
+            runs: Vec::new(),
+            tombstones: None,
+            deltas: Vec::new(),
+        }
     }
 
     /// The plaintext of the head.
@@ -112,6 +123,9 @@ impl Manifest {
         out.put_f32(c.target_recall);
         out.put_u64(c.seed);
         out.put_u64(self.writes);
+        let model = self.model.as_deref().unwrap_or_default();
+        out.put_u8(model.len() as u8);
+        out.extend_from_slice(model.as_bytes());
         put_optional(&mut out, self.generation.as_ref());
         put_all(&mut out, &self.runs);
         put_optional(&mut out, self.tombstones.as_ref());
@@ -157,6 +171,9 @@ impl Manifest {
             seed: r.u64()?,
         };
         let writes = r.u64()?;
+        let len = usize::from(r.u8()?);
+        let model = str::from_utf8(r.bytes(len)?).map_err(|_| corrupt(()))?;
+        let model = (len > 0).then(|| model.to_owned());
         let generation = optional(&mut r)?;
         let runs = all(&mut r)?;
         let tombstones = optional(&mut r)?;
@@ -165,7 +182,7 @@ impl Manifest {
         if config.dimension > MAX_DIMENSION {
             return Err(corrupt(()));
         }
-        Ok(Self { config, writes, generation, runs, tombstones, deltas })
+        Ok(Self { config, writes, model, generation, runs, tombstones, deltas })
     }
 }
 
@@ -210,9 +227,10 @@ mod tests {
             }
         }
         let config = Config::new(&IndexOptions { dimension: 7, seed: 9, ..IndexOptions::default() }).unwrap();
-        let bytes = Manifest { writes: 1 << 40, ..Manifest::empty(config) }.write();
+        let made = Manifest { writes: 1 << 40, model: Some("a model".into()), ..Manifest::empty(config) };
+        let bytes = made.write();
         let read = Manifest::read(&bytes).unwrap();
-        assert_eq!((read.config, read.writes), (config, 1 << 40));
+        assert_eq!((read.config, read.writes, read.model), (config, 1 << 40, made.model));
         for cut in 0..bytes.len() {
             assert!(Manifest::read(&bytes[..cut]).is_err());
         }

@@ -29,6 +29,7 @@ mod jobs;
 mod load;
 mod manifest;
 mod merge;
+mod model;
 mod options;
 mod payload;
 mod plan;
@@ -52,6 +53,7 @@ pub use cursor::Cursor;
 pub use db::Db;
 pub use index::Index;
 pub use job::TrainingJob;
+pub use model::{FailureCode, ModelInfo, ModelOptions, ModelState};
 pub use options::{
     Batch, CacheMode, DbOptions, Ids, IndexOptions, LogLevel, LogSink, QueryOptions, Strings, TrainOptions, include,
 };

@@ -57,9 +57,7 @@ impl Index {
         };
         let wanted = (n - held_out).min(n_lists * kmeans::ROWS_PER_LIST as u64).min(most);
         let dim = config.dimension as usize;
-        // No larger than what is soon read, so that a cancellation is noticed soon.
-        let most_rows = (MAX_PAGE_BYTES / (dim * 4).max(1)).max(1);
-        let page_rows = if o.batch_size == 0 { PAGE_ROWS } else { o.batch_size as usize }.min(most_rows);
+        let page_rows = page_rows(if o.batch_size == 0 { PAGE_ROWS } else { o.batch_size as usize }, dim);
         let limit = match o.max_memory_mb {
             0 => self.shared.job_memory,
             mb => mb.saturating_mul(1 << 20).min(self.shared.job_memory),
@@ -77,6 +75,11 @@ impl Index {
             seed: if o.seed == 0 { config.seed } else { o.seed },
         })
     }
+}
+
+/// Rows read at a time where `wanted` are asked for: no more than are soon read, so that a cancellation is noticed soon.
+pub(super) fn page_rows(wanted: usize, dim: usize) -> usize {
+    wanted.min((MAX_PAGE_BYTES / (dim * 4).max(1)).max(1))
 }
 
 /// Bytes a job needs beside the sample and the vectors held while encoding: row and list tables, pages, ids in their new

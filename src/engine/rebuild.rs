@@ -25,7 +25,7 @@ use crate::kernels::LANES;
 pub(super) const DROPPED: u32 = u32::MAX;
 
 /// Multiplications of an assignment between two looks at the watch: some milliseconds.
-const STEP_WORK: usize = 1 << 30;
+pub(super) const STEP_WORK: usize = 1 << 30;
 
 /// What to rewrite, and how.
 pub(super) struct Rebuild<'a> {

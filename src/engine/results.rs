@@ -143,6 +143,8 @@ pub struct UpsertResult {
 pub struct IndexInfo {
     /// Name.
     pub name: String,
+    /// Id of the model it was made from, which may be gone.
+    pub model: Option<String>,
     /// 0 while not yet known.
     pub dimension: u32,
     /// Metric.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::cache::Cache;
 use super::jobs::Jobs;
+use super::model::Models;
 use super::options::{DbOptions, LogLevel, LogSink};
 use super::workers::Workers;
 use crate::crypto::Backend;
@@ -22,6 +23,8 @@ pub(super) struct Shared {
     pub(super) cache: Arc<Cache>,
     pub(super) workers: Workers,
     pub(super) jobs: Jobs,
+    /// Models that are being trained.
+    pub(super) models: Models,
     /// Bytes a training job may take when its options set no limit; `u64::MAX` = no limit.
     pub(super) job_memory: u64,
     log: Option<LogSink>,
@@ -44,6 +47,7 @@ impl Shared {
             cache: Cache::new(options.cache_mode, limit(options.cache_bytes).min(half)),
             workers: Workers::default(),
             jobs: Jobs::default(),
+            models: Models::default(),
             job_memory: half,
             log: options.log.clone(),
             pid: std::process::id(),

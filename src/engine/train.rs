@@ -135,6 +135,17 @@ impl Index {
 
     /// Merges what is unmerged, and pins the runs: the job reads nothing else. Plans for what they hold.
     fn pin(&self, job: &TrainingJob, watch: &Watch) -> Result<(Arc<Snapshot>, TrainPlan)> {
+        self.settled(&job.options, watch, |s| self.pinned_runs.store(s.runs.len(), Ordering::Release))
+    }
+
+    /// Merges what is unmerged, and gives a snapshot with a plan for what its runs hold. No merge begins before `pin`
+    /// returns.
+    pub(super) fn settled(
+        &self,
+        options: &TrainOptions,
+        watch: &Watch,
+        pin: impl FnOnce(&Snapshot),
+    ) -> Result<(Arc<Snapshot>, TrainPlan)> {
         let _merging = self.lock_merging(watch)?;
         let mut round = 0;
         loop {
@@ -143,12 +154,12 @@ impl Index {
                 self.rewrite(runs..runs, watch)?;
             }
             let s = self.snapshot.load_full();
-            match self.plan(&job.options, &s.config, s.live_in_runs(), s.id_bytes()) {
+            match self.plan(options, &s.config, s.live_in_runs(), s.id_bytes()) {
                 // Most of the items were replaced meanwhile and lie in deltas again.
                 Err(Error::InsufficientVectors { .. }) if !s.deltas.is_empty() && round < CATCH_UP_ROUNDS => round += 1,
                 plan => {
                     let plan = plan?;
-                    self.pinned_runs.store(s.runs.len(), Ordering::Release);
+                    pin(&s);
                     return Ok((s, plan));
                 }
             }
@@ -156,7 +167,7 @@ impl Index {
     }
 
     /// Samples, clusters, fits the quantizer.
-    fn learn(
+    pub(super) fn learn(
         &self,
         job: &TrainingJob,
         watch: &Watch,

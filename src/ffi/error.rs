@@ -27,7 +27,7 @@ pub const CYBORG_STATUS_DIMENSION_MISMATCH: cyborg_status = 13;
 pub const CYBORG_STATUS_BUFFER_TOO_SMALL: cyborg_status = 14;
 /// Valid, but not in this version or build; also a field of a newer struct than this library knows. (HTTP 422)
 pub const CYBORG_STATUS_UNSUPPORTED: cyborg_status = 15;
-/// No such index. (HTTP 404)
+/// No such index or model. (HTTP 404)
 pub const CYBORG_STATUS_NOT_FOUND: cyborg_status = 20;
 /// The name is taken. (HTTP 409)
 pub const CYBORG_STATUS_ALREADY_EXISTS: cyborg_status = 21;
@@ -43,6 +43,10 @@ pub const CYBORG_STATUS_CLOSED: cyborg_status = 25;
 pub const CYBORG_STATUS_FORKED: cyborg_status = 26;
 /// An earlier CYBORG_STATUS_INTERNAL left this handle unusable: free it. (HTTP 500)
 pub const CYBORG_STATUS_POISONED: cyborg_status = 27;
+/// A model that is still being trained. (HTTP 409)
+pub const CYBORG_STATUS_MODEL_NOT_READY: cyborg_status = 28;
+/// A model whose training failed; the message tells why. (HTTP 409)
+pub const CYBORG_STATUS_MODEL_FAILED: cyborg_status = 29;
 /// The store failed to read or write. (HTTP 500)
 pub const CYBORG_STATUS_IO: cyborg_status = 30;
 /// Another process or handle has the store open for writing; try again later. (HTTP 503)
@@ -86,7 +90,7 @@ pub const CYBORG_CATEGORY_PERMANENT: cyborg_category = 4;
 /// Wrong key, damage or rollback.
 pub const CYBORG_CATEGORY_SECURITY: cyborg_category = 5;
 
-const STATUSES: [(Status, &std::ffi::CStr, u32); 27] = [
+const STATUSES: [(Status, &std::ffi::CStr, u32); 29] = [
     (Status::NullArgument, c"NULL_ARGUMENT", 422),
     (Status::InvalidHandle, c"INVALID_HANDLE", 422),
     (Status::InvalidArgument, c"INVALID_ARGUMENT", 422),
@@ -101,6 +105,8 @@ const STATUSES: [(Status, &std::ffi::CStr, u32); 27] = [
     (Status::Closed, c"CLOSED", 409),
     (Status::Forked, c"FORKED", 500),
     (Status::Poisoned, c"POISONED", 500),
+    (Status::ModelNotReady, c"MODEL_NOT_READY", 409),
+    (Status::ModelFailed, c"MODEL_FAILED", 409),
     (Status::Io, c"IO", 500),
     (Status::Busy, c"BUSY", 503),
     (Status::Fenced, c"FENCED", 500),

@@ -6,7 +6,7 @@
 use std::ffi::c_char;
 use std::sync::Arc;
 
-use super::db::{cyborg_db, key_bytes};
+use super::db::{cyborg_db, key_bytes, key_named};
 use super::error::{cyborg_error, cyborg_status};
 use super::guard;
 use super::handle::{self, Handle, Table};
@@ -135,9 +135,16 @@ pub struct cyborg_index_options {
     pub vector_precision: cyborg_vector_precision,
     /// Must be 0.
     pub reserved: u32,
+    /// Makes the index from this model: trained from birth. dimension, metric and quantizer (with its parameters) are the
+    /// model's then and must be 0 here. NUL-terminated; NULL = no model.
+    pub model_id: *const c_char,
+    /// The model's key; NULL = the index's.
+    pub model_key: *const u8,
+    /// CYBORG_KEY_LEN, or 0 without model_key.
+    pub model_key_len: usize,
 }
 
-// SAFETY: integers and a float, size first.
+// SAFETY: integers, a float and nullable pointers, size first.
 unsafe impl Sized32 for cyborg_index_options {}
 
 /// How an index is opened. Start from CYBORG_OPEN_OPTIONS_INIT.
@@ -177,7 +184,7 @@ fn index_options(o: &cyborg_index_options) -> Result<IndexOptions> {
 }
 
 /// The quantizer asked for. A parameter of another one is refused, since it would do nothing.
-fn quantizer(o: &cyborg_index_options) -> Result<Option<QuantizerSpec>> {
+pub(super) fn quantizer(o: &cyborg_index_options) -> Result<Option<QuantizerSpec>> {
     let parameters = [
         ("sq_bits", o.sq_bits, CYBORG_QUANTIZER_SQ, "0 unless the quantizer is SQ"),
         ("pq_m", o.pq_m, CYBORG_QUANTIZER_PQ, "0 unless the quantizer is PQ"),
@@ -205,9 +212,38 @@ fn quantizer(o: &cyborg_index_options) -> Result<Option<QuantizerSpec>> {
     })
 }
 
+/// The model that an index is to be made from, with its key.
+///
+/// # Safety
+/// The pointers of `o` are NULL, or lead to text and `model_key_len` bytes.
+unsafe fn model_of<'a>(o: &cyborg_index_options, key: &'a [u8]) -> Result<Option<(&'a str, &'a [u8])>> {
+    const BESIDE: &str = "0 beside model_id: the model has it";
+    if o.model_id.is_null() {
+        return match (o.model_key.is_null(), o.model_key_len) {
+            (true, 0) => Ok(None),
+            _ => Err(Error::invalid("model_key", "set", "NULL, and model_key_len 0, without model_id")),
+        };
+    }
+    for (field, value) in [("metric", o.metric), ("quantizer", o.quantizer)] {
+        if value != 0 {
+            return Err(Error::invalid(field, value, BESIDE));
+        }
+    }
+    // SAFETY: passed on.
+    unsafe {
+        let id = text(o.model_id, "model_id")?;
+        let model_key = match (o.model_key.is_null(), o.model_key_len) {
+            (true, 0) => key,
+            _ => key_named(o.model_key, o.model_key_len, ["model_key", "model_key_len"])?,
+        };
+        Ok(Some((id, model_key)))
+    }
+}
+
 /// Makes an index and opens it. name is 1 to CYBORG_MAX_NAME_LEN bytes of UTF-8 and stays readable in the store; key is
 /// CYBORG_KEY_LEN random bytes. options may be NULL. Free the index with cyborg_index_free().
-/// Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, ALREADY_EXISTS, store.
+/// Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, ALREADY_EXISTS, store; with a model_id also NOT_FOUND, WRONG_KEY,
+/// MODEL_NOT_READY and MODEL_FAILED, all of the model.
 /// Since: 0.1
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cyborg_index_create(
@@ -226,7 +262,11 @@ pub unsafe extern "C" fn cyborg_index_create(
         let (name, key, options) =
             unsafe { (text(name, "name")?, key_bytes(key, key_len)?, self::options(options, "options")?) };
         let out = out?;
-        let index = db.create_index(name, key, &index_options(&options)?)?;
+        // SAFETY: what the manual asks for.
+        let index = match unsafe { model_of(&options, key) }? {
+            None => db.create_index(name, key, &index_options(&options)?)?,
+            Some((id, model_key)) => db.create_index_from_model(name, key, &index_options(&options)?, id, model_key)?,
+        };
         out.set(handle::insert(IndexHandle { index, db: Arc::clone(db) })?);
         Ok(())
     })

@@ -24,8 +24,8 @@ pub struct cyborg_training {
 
 /// What a training handle stands for. The job goes first.
 pub struct TrainingHandle {
-    job: Arc<TrainingJob>,
-    _db: Arc<Db>,
+    pub(super) job: Arc<TrainingJob>,
+    pub(super) _db: Arc<Db>,
 }
 
 static JOBS: Table<TrainingHandle> = Table::new(0xC3);

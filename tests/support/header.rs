@@ -8,9 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files of `src/ffi` in the order of the header. A section may name types of the sections before it.
-pub const SECTIONS: [&str; 13] = [
-    "error", "version", "call", "names", "queue", "db", "index", "describe", "columns", "items", "training", "search",
-    "upkeep",
+pub const SECTIONS: [&str; 15] = [
+    "error", "version", "call", "names", "queue", "db", "index", "describe", "columns", "items", "training", "record",
+    "model", "search", "upkeep",
 ];
 
 pub fn root() -> PathBuf {

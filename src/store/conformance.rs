@@ -62,6 +62,21 @@ fn spaces_are_made_listed_found_and_dropped() {
 }
 
 #[test]
+fn a_space_is_made_with_its_first_objects_or_not_at_all() {
+    each(|s| {
+        let (x, y) = (bytes(1, 5000), bytes(2, 300_000));
+        s.create_space("i", A, b"1", &[(name(1), &x), (name(2), &y)]).unwrap();
+        let mut out = vec![0; y.len()];
+        s.get(A, name(2), 0, &mut out).unwrap();
+        assert!(out == y && s.len(A, name(1)).unwrap() == 5000);
+        assert!(matches!(s.create_space("i", B, b"2", &[(name(3), &x)]), Err(Error::AlreadyExists { .. })));
+        assert_eq!((s.head(B).unwrap(), s.list(B).unwrap()), (None, vec![]));
+        s.commit(A, 1, b"2", &[], &[name(1)]).unwrap();
+        assert_eq!(s.list(A).unwrap().len(), 1);
+    });
+}
+
+#[test]
 fn a_commit_is_whole_or_nothing_and_wins_its_number_once() {
     each(|s| {
         s.create_space("i", A, b"1", &[]).unwrap();

@@ -24,6 +24,7 @@ mod index;
 mod inspect;
 mod intake;
 mod job;
+mod learn;
 mod load;
 mod manifest;
 mod merge;

@@ -124,7 +124,7 @@ fn lists_are_the_same_for_any_threads_and_any_simd_level() {
             let Some(kernels) = at(level) else { continue };
             let exec = Exec::new(threads);
             let found =
-                cluster_with(kernels, &rows, 19, &params(90), &exec, &Watch::NONE, &Progress::default()).unwrap();
+                cluster_with(kernels, &rows, 19, &[], &params(90), &exec, &Watch::NONE, &Progress::default()).unwrap();
             let bits = |c: &Clustering| c.centroids.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
             assert_eq!(bits(&found), bits(&best), "{threads} threads, {level:?}");
             assert_eq!(found.assignment, best.assignment);
@@ -174,11 +174,12 @@ fn passes_and_tolerance_bound_the_work() {
     let rows = mixture(2000, 10, 20, 6);
     for (max_iters, passes) in [(0, 1), (1, 1), (3, 3), (8, 8), (1000, 8)] {
         let found = run(&rows, 10, &Params { max_iters, ..params(60) });
-        assert_eq!((found.passes, found.converged), (passes, false));
+        let end = if max_iters < 8 { EndReason::MaxIters } else { EndReason::Schedule };
+        assert_eq!((found.passes, found.end), (passes, end));
         check(&rows, 10, 60, &found);
     }
     let found = run(&rows, 10, &Params { tolerance: 0.5, ..params(60) });
-    assert!(found.converged && found.passes < 8, "{} passes", found.passes);
+    assert!(found.end == EndReason::Tolerance && found.passes < 8, "{} passes", found.passes);
 }
 
 #[test]
@@ -231,7 +232,7 @@ fn cancellation_is_noticed_within_a_tenth_of_a_second() {
             Instant::now()
         });
         let exec = Exec::new(2);
-        let result = cluster_with(kernels, &rows, 64, &params(900), &exec, &watch, &Progress::default());
+        let result = cluster_with(kernels, &rows, 64, &[], &params(900), &exec, &watch, &Progress::default());
         let ended = Instant::now();
         assert!(matches!(result, Err(Error::Cancelled)), "after {delay} ms");
         ended.saturating_duration_since(stopper.join().unwrap())
@@ -242,7 +243,7 @@ fn cancellation_is_noticed_within_a_tenth_of_a_second() {
         assert!(least.is_some(), "cancelled after {delay} ms, noticed too late");
     }
     let watch = Watch { cancel: None, deadline: Some(Instant::now() + Duration::from_millis(30)) };
-    let result = cluster_with(kernels, &rows, 64, &params(900), &Exec::new(1), &watch, &Progress::default());
+    let result = cluster_with(kernels, &rows, 64, &[], &params(900), &Exec::new(1), &watch, &Progress::default());
     assert!(matches!(result, Err(Error::Timeout)));
 }
 

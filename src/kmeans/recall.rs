@@ -95,13 +95,7 @@ impl Probe {
 
     /// The recall with centroids `units` (in the units of the space), lists of `sizes` rows, and each of
     /// [`Probe::rows`] in the list that `labels` says.
-    pub(super) fn measure(
-        &mut self,
-        ground: &Ground<'_>,
-        units: &[f32],
-        sizes: &[u32],
-        labels: &[u32],
-    ) -> Result<f64> {
+    pub(super) fn measure(&mut self, ground: &Ground<'_>, units: &[f32], sizes: &[u32], labels: &[u32]) -> Result<f64> {
         let centroids = ByteCentroids::new(units, ground.dim)?;
         let mut blocks = Blocks::new(centroids.len(), stride(ground.dim))?;
         for i in 0..centroids.len() {

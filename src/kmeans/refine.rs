@@ -66,7 +66,8 @@ impl<'a> Refiner<'a> {
         params: &'a Params,
         (exec, watch): (&'a Exec, &'a Watch),
     ) -> Result<Self> {
-        if dim == 0 || sample.len() < dim || centroids.len() != params.k * dim || assignment.len() != sample.len() / dim {
+        if dim == 0 || sample.len() < dim || centroids.len() != params.k * dim || assignment.len() != sample.len() / dim
+        {
             return Err(Error::invalid("row values", sample.len(), "whole rows, one list a row, k centroids"));
         }
         let kernels = best();

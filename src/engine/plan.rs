@@ -119,12 +119,14 @@ impl Memory {
         (1 << 20).max(self.row() * LANES as u64)
     }
 
-    /// What every phase needs: the store's caches; the held-out rows as vectors, as queries with their near lists and
-    /// nearest rows; the page at hand while it grows, frames sealed and opened; new centroids and their byte forms.
+    /// What every phase needs: the store's caches, the held-out rows, the new centroids.
     fn common(&self) -> u64 {
-        let held_out = self.held_out * (self.row() + self.n_lists / 8 + KEPT + 128);
-        let pages = 2 * (self.page_rows * self.row() + self.extent()) + 3 * self.extent();
-        STORE + held_out + pages + self.n_lists * self.dim * (4 + 1 + 1)
+        STORE + self.held_out * (self.row() + 64) + self.n_lists * self.row()
+    }
+
+    /// While rows are read: the page at hand while it grows, frames sealed and opened.
+    fn reading(&self) -> u64 {
+        2 * (self.page_rows * self.row() + self.extent()) + 3 * self.extent()
     }
 
     /// While clustering a resident sample of `sample` rows, and while refining its centroids.
@@ -133,15 +135,18 @@ impl Memory {
         let clustering = kmeans::memory_estimate(sample as usize, self.dim as usize, k);
         // A mini-batch as vectors and bytes; centroids as they are, in byte units and packed.
         let refining = self.page_rows * (self.row() + self.dim + 16) + self.n_lists * (self.dim * 12 + 16) + (1 << 20);
-        self.common() + sample * (self.row() + 8) + clustering.max(refining)
+        self.common() + sample * (self.row() + 8) + clustering.max(self.reading() + refining)
     }
 
     /// While encoding with `budget` bytes of vectors in hand: row and list tables, ids and directories of the new run,
-    /// codes of a quarter of the budget, packed centroids, and the parts of blobs on their way to the store.
+    /// near lists and nearest rows of the held-out, codes of a quarter of the budget, packed centroids, and the parts of
+    /// blobs on their way to the store.
     fn encoding(&self, budget: u64) -> u64 {
         let extents = self.n_lists + self.n * self.row() / self.extent();
         let tables = self.n * (4 + 4) + self.ids + extents * 128;
-        self.common() + tables + self.n_lists * (self.dim * 6 + 16) + budget + budget / 4 + WRITING
+        let held_out = self.held_out * (self.n_lists / 8 + KEPT + 64);
+        let centroids = self.n_lists * (self.dim * 8 + 16);
+        self.common() + self.reading() + tables + held_out + centroids + budget + budget / 4 + WRITING
     }
 
     /// The resident sample, of at most `learned` rows, and the encoding budget that a limit leaves room for. They are not

@@ -66,7 +66,9 @@ impl Learning<'_> {
         };
         let asked = self.asked(&held_out)?;
         progress.learns_from(plan.learned as u64);
-        let mut found = kmeans::cluster_until(&sample, dim, &asked, &params, exec, watch, progress)?;
+        // A sample that is refined later is clustered to the end: relocations come late and mini-batches make none.
+        let measured = if plan.learned > plan.sample { &[] } else { &asked[..] };
+        let mut found = kmeans::cluster_until(&sample, dim, measured, &params, exec, watch, progress)?;
         if plan.learned > plan.sample {
             self.refine(&mut found, &sample, &asked, &params)?;
         }

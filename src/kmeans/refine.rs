@@ -16,7 +16,7 @@ use crate::kernels::{Best, Kernels, Panels, best};
 
 /// Share of its count that a list begins a pass with, as a divisor.
 const FADE: u32 = 4;
-/// Passes after which more do not help: the second still gains a percent of the objective, the fourth a tenth of one.
+/// Most passes: each reads every row and costs a full assignment.
 pub(super) const PASSES: u32 = 3;
 /// Rows assigned by one work item.
 const ITEM: usize = 480;

@@ -315,6 +315,9 @@ typedef int32_t cyborg_training_state;
 /** What a training job is doing: one of the CYBORG_PHASE_ numbers, in this order. */
 typedef int32_t cyborg_phase;
 
+/** Why clustering ended: one of the CYBORG_END_ numbers. */
+typedef int32_t cyborg_training_end;
+
 /**
  * One reading of a training job. Set struct_size (or start from CYBORG_TRAINING_PROGRESS_INIT) before passing it in.
  */
@@ -335,10 +338,21 @@ typedef struct cyborg_training_progress {
     double objective;
     /** Milliseconds since the job was queued. */
     uint64_t elapsed_ms;
+    /** Vectors the centroids are learned from; 0 before. */
+    uint64_t vectors_used;
+    /**
+     * Recall, 0 to 1, of held-out vectors after the last pass, when lists are scanned that hold a fixed number of vectors
+     * (so many that the first pass had 0.9). For comparing passes; 0 where too few vectors are at hand to tell.
+     */
+    double recall;
+    /** Why clustering ended. */
+    cyborg_training_end end_reason;
+    /** 0. */
+    uint32_t reserved;
 } cyborg_training_progress;
 
 /** Sets struct_size and zeroes all other fields. */
-#define CYBORG_TRAINING_PROGRESS_INIT {sizeof(cyborg_training_progress), 0, 0, 0, 0, 0, 0, 0}
+#define CYBORG_TRAINING_PROGRESS_INIT {sizeof(cyborg_training_progress), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * Receives progress. Called on the thread of the call, about every 50 ms. It may call any function of the library
@@ -390,6 +404,17 @@ typedef struct cyborg_call {
 #define CYBORG_PHASE_CALIBRATING 6
 /** Writing and publishing. */
 #define CYBORG_PHASE_PUBLISHING 7
+
+/** It has not. */
+#define CYBORG_END_RUNNING 0
+/** Every pass that was planned was made. */
+#define CYBORG_END_SCHEDULE 1
+/** max_iters passes were made, and they were fewer than planned. */
+#define CYBORG_END_MAX_ITERS 2
+/** A pass lowered the objective by less than tolerance. */
+#define CYBORG_END_TOLERANCE 3
+/** Two passes in a row raised the recall of held-out vectors by less than 0.001. */
+#define CYBORG_END_RECALL 4
 
 /**
  * Makes a cancel token that is not set. Free it with cyborg_cancel_free().
@@ -1331,18 +1356,29 @@ typedef struct cyborg_train_options {
     uint32_t struct_size;
     /** Lists to make, at most half the items and CYBORG_MAX_LISTS; 0 = from the number of items. */
     uint32_t n_lists;
-    /** Vectors read and processed at a time; 0 = 2048. */
+    /**
+     * Vectors read and processed at a time, at most 4 MiB of them; 0 = 2048. Where max_memory_mb does not hold all vectors to
+     * learn from, those it holds are clustered and the centroids are refined by mini-batches of this size.
+     */
     uint32_t batch_size;
-    /** Most clustering passes; 0 = 100. */
+    /**
+     * Most clustering passes; 0 = 100. 8 in memory and 3 of mini-batches are the most that help; where there are
+     * mini-batches, 1 pass of them is made in any case.
+     */
     uint32_t max_iters;
-    /** Stop when a pass lowers the mean squared distance by less than this fraction; 0 = 1e-6. */
+    /**
+     * Stop when a pass lowers the mean squared distance by less than this fraction; 0 = 1e-6. Whatever it is, passes also end
+     * when the recall of held-out vectors improves no more; cyborg_training_progress says which.
+     */
     double tolerance;
     /**
-     * Most memory the job may take beyond the index itself, in MiB; 0 = half of the db's memory_limit (none without one),
-     * which also bounds a larger value.
+     * Most memory the job may take, in MiB; 0 = half of the db's memory_limit (none without one), which also bounds a larger
+     * value. Counted: all that is allocated above what the index and its db held when the job began, the new lists included
+     * while the old ones are still there, and 10 MiB for the page caches of the store. Not counted: what queries and upserts
+     * take meanwhile, a single item's metadata and contents, and items that other threads upsert during the job.
      */
     uint64_t max_memory_mb;
-    /** Most vectors to cluster; 0 = as many as help. */
+    /** Most vectors to learn from, at least 2 x n_lists; 0 = as many as help, 256 a list. */
     uint64_t max_training_vectors;
     /** Seed of sampling and clustering; 0 = the index's. */
     uint64_t seed;

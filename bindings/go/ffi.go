@@ -671,7 +671,8 @@ func progressOf(p *C.cyborg_training_progress) TrainingProgress {
 	return TrainingProgress{
 		State: TrainingState(p.state), Phase: TrainingPhase(p.phase), Iteration: int(p.iteration),
 		Done: uint64(p.done), Total: uint64(p.total), Objective: float64(p.objective),
-		Elapsed: time.Duration(p.elapsed_ms) * time.Millisecond,
+		Elapsed: time.Duration(p.elapsed_ms) * time.Millisecond, VectorsUsed: uint64(p.vectors_used),
+		Recall: float64(p.recall), End: TrainingEnd(p.end_reason),
 	}
 }
 

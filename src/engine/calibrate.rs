@@ -13,9 +13,9 @@ use zeroize::Zeroizing;
 use super::curve::{CURVE_K, RecallCurve};
 use super::extents::Extents;
 use super::rebuild::Rebuilt;
-use crate::error::Result;
+use crate::error::{Result, try_with_capacity, try_zeroed};
 use crate::exec::{Exec, Watch};
-use crate::ivf::{Centroids, ProbeScratch, TopK};
+use crate::ivf::{Centroids, Kept, ProbeScratch, Sieve};
 use crate::kernels;
 use crate::types::{Metric, Similarity};
 
@@ -42,7 +42,7 @@ struct Query {
     vector: Zeroizing<Vec<f32>>,
     /// A bit for each list: whether the query is compared with it.
     near: Vec<u64>,
-    top: TopK,
+    top: Kept,
 }
 
 impl Calibrator {
@@ -50,7 +50,7 @@ impl Calibrator {
     pub(super) fn new(
         metric: Metric,
         centroids: &Centroids,
-        held_out: &[HeldOut],
+        held_out: Vec<HeldOut>,
         exec: &Exec,
         watch: &Watch,
     ) -> Result<Self> {
@@ -60,23 +60,23 @@ impl Calibrator {
             Metric::InnerProduct => centroids.len(),
             _ => (centroids.len() / NEAR_SHARE).max(NEAR_LEAST).min(centroids.len()),
         };
-        let parts: Vec<&[HeldOut]> = held_out.chunks(GRAIN).collect();
-        let queries = exec.map(parts.len(), |i| {
-            let (mut scratch, mut order) = (ProbeScratch::new(), Vec::new());
-            let query = |(row, vector): &HeldOut| {
-                watch.check()?;
-                centroids.probe(vector, near, &mut scratch, &mut order);
-                let mut near = vec![0u64; centroids.len().div_ceil(64)];
-                order.iter().for_each(|&list| near[list as usize / 64] |= 1 << (list % 64));
-                Ok(Query { row: *row, vector: vector.clone(), near, top: TopK::new(k) })
-            };
-            parts[i].iter().map(query).collect::<Result<Vec<_>>>()
-        });
-        let mut all = Vec::with_capacity(held_out.len());
-        for part in queries {
-            all.extend(part?);
+        let mut queries = try_with_capacity(held_out.len(), "held-out rows")?;
+        for (row, vector) in held_out {
+            let words = try_zeroed(centroids.len().div_ceil(64), "held-out rows")?;
+            queries.push(Query { row, vector, near: words, top: Kept::new(k)? });
         }
-        Ok(Self { similarity: metric.similarity(), near, queries: all })
+        exec.for_each_chunk(&mut queries, GRAIN, |_, queries| {
+            let (mut scratch, mut order) = (ProbeScratch::new(), Vec::new());
+            for q in queries {
+                if watch.check().is_err() {
+                    return;
+                }
+                centroids.probe(&q.vector, near, &mut scratch, &mut order);
+                order.iter().for_each(|&list| q.near[list as usize / 64] |= 1 << (list % 64));
+            }
+        });
+        watch.check()?;
+        Ok(Self { similarity: metric.similarity(), near, queries })
     }
 
     /// Compares every query with its near ones of the extents `range`, whose vectors are `staged` from the first on.
@@ -96,7 +96,7 @@ impl Calibrator {
         let first = extents.rows(range.start).start;
         let part = self.queries.len().div_ceil(exec.threads()).max(1);
         exec.for_each_chunk(&mut self.queries, part, |_, queries| {
-            let (mut scores, mut gone) = (Vec::new(), Vec::new());
+            let (mut scores, mut gone, mut sieve) = (Vec::new(), Vec::new(), Sieve::new());
             // Extent by extent, so that each is compared with all its queries while it is in the cache.
             for e in range.clone() {
                 if watch.check().is_err() {
@@ -111,7 +111,7 @@ impl Calibrator {
                     let vectors = &staged[(rows.start - first) as usize * dim..(rows.end - first) as usize * dim];
                     kernels::best().rows(similarity, &q.vector, vectors, &mut scores);
                     gone.iter().for_each(|&i| scores[i] = f32::NEG_INFINITY);
-                    q.top.offer(&scores, base + rows.start);
+                    q.top.offer(&scores, base + rows.start, &mut sieve);
                 }
             }
         });
@@ -145,7 +145,7 @@ impl Calibrator {
         let mut work: Vec<(&mut Query, &mut Vec<u32>)> = self.queries.iter_mut().zip(&mut near).collect();
         exec.for_each_chunk(&mut work, GRAIN, |_, work| {
             let mut scratch = ProbeScratch::new();
-            let (mut order, mut found) = (Vec::new(), Vec::new());
+            let mut order = Vec::new();
             let mut rank = vec![0u32; centroids.len()];
             for (q, near) in work {
                 if watch.check().is_err() {
@@ -153,9 +153,8 @@ impl Calibrator {
                 }
                 centroids.probe(&q.vector, centroids.len(), &mut scratch, &mut order);
                 order.iter().enumerate().for_each(|(i, &list)| rank[list as usize] = i as u32);
-                q.top.finish(&mut found);
                 let itself = itself(q.row);
-                let others = found.iter().map(|&(_, row)| row).filter(|&row| row != itself);
+                let others = q.top.rows().filter(|&row| row != itself);
                 near.extend(others.map(|row| rank[list_of(row)]));
             }
         });

@@ -51,8 +51,7 @@ impl Index {
         let Some(g) = s.generation.clone().filter(|_| self.curve_is_due(&s)) else { return Ok(()) };
         let exec = &self.shared.exec;
         let queries = draw(&s, &g, watch)?;
-        let mut calibrator = Calibrator::new(s.config.metric, &g.centroids, &queries, exec, watch)?;
-        drop(queries);
+        let mut calibrator = Calibrator::new(s.config.metric, &g.centroids, queries, exec, watch)?;
         let mut page = Page::new(&g)?;
         for (base, run) in &s.runs {
             let dead = |row| s.tombstones.contains(row);

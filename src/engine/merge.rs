@@ -109,6 +109,11 @@ impl Index {
 
     /// Rewrites `runs` (which reach the end) and all deltas as one run of the same generation.
     pub(super) fn rewrite(&self, runs: Range<usize>, watch: &Watch) -> Result<()> {
+        self.rewrite_within(runs, BUDGET.min(self.shared.job_memory), watch)
+    }
+
+    /// [`Index::rewrite`] with `budget` bytes of vectors held at a time.
+    pub(super) fn rewrite_within(&self, runs: Range<usize>, budget: u64, watch: &Watch) -> Result<()> {
         let pinned = self.snapshot.load_full();
         let Some(generation) = pinned.generation.clone() else { return Ok(()) };
         let deltas = pinned.deltas.len();
@@ -119,7 +124,7 @@ impl Index {
             deltas,
             to: &generation,
             page_rows: PAGE_ROWS,
-            budget: BUDGET.min(self.shared.job_memory),
+            budget,
             watch,
             progress: &Progress::default(),
         };

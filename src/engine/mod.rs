@@ -26,6 +26,7 @@ mod inspect;
 mod intake;
 mod job;
 mod jobs;
+mod learn;
 mod load;
 mod manifest;
 mod merge;

@@ -1,7 +1,6 @@
 //! Training: a new generation made beside the old one and put in its place at the end.
 //!
-//! Steps of a job: merge what is unmerged; pin the runs; draw a seeded sample and, apart from it, some held-out rows;
-//! cluster; fit the quantizer; assign and encode every pinned row into a new run, measuring exact neighbours of the
+//! Steps of a job: merge what is unmerged; pin the runs; learn centroids and quantizer from a sample (`learn`); assign and encode every pinned row into a new run, measuring exact neighbours of the
 //! held-out rows on the way; rewrite what came since under the new generation; publish. Upserts, deletes and queries
 //! go on throughout on the old generation. Nothing is visible before the last step, so a job that fails or is
 //! cancelled leaves only unreferenced objects.
@@ -9,26 +8,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use zeroize::Zeroizing;
-
-use super::calibrate::{Calibrator, HeldOut};
-use super::curve::RecallCurve;
+use super::calibrate::Calibrator;
 use super::generation::Generation;
 use super::index::Index;
 use super::job::TrainingJob;
+use super::learn::Learning;
 use super::options::{LogLevel, TrainOptions};
 use super::plan::TrainPlan;
 use super::rebuild::{Rebuild, Rebuilt};
 use super::results::JobKind;
 use super::snapshot::Snapshot;
 use crate::crypto::Kind;
-use crate::error::{Error, Result, try_with_capacity};
+use crate::error::{Error, Result};
 use crate::exec::{Phase, Watch};
-use crate::ivf::Centroids;
-use crate::kmeans;
-use crate::quant::{Quantizer, Sample};
-use crate::rng::{Rng, sample_indices};
-use crate::types::{Metric, QuantizerSpec};
 
 /// Rounds of catching up with writers before the last one is done under the writer's lock.
 const CATCH_UP_ROUNDS: usize = 8;
@@ -98,7 +90,8 @@ impl Index {
         self.enter()?;
         job.progress.enter(Phase::Sampling, 0);
         let (pinned, plan) = self.pin(job, watch)?;
-        let (mut generation, mut calibrator) = self.learn(job, watch, &pinned, &plan)?;
+        let learning = Learning { index: self, job, watch, pinned: &pinned, plan: &plan };
+        let (mut generation, mut calibrator) = learning.run()?;
 
         // Every row is assigned, then encoded.
         job.progress.enter(Phase::Encoding, 2 * u64::from(pinned.runs_end()));
@@ -149,9 +142,13 @@ impl Index {
         let _merging = self.lock_merging(watch)?;
         let mut round = 0;
         loop {
-            let runs = self.snapshot.load().runs.len();
-            if !self.snapshot.load().deltas.is_empty() {
-                self.rewrite(runs..runs, watch)?;
+            let s = self.snapshot.load_full();
+            if !s.deltas.is_empty() {
+                // The merge is part of the job, and keeps to its memory.
+                let budget = self.plan(options, &s.config, s.live(), s.id_bytes())?.budget;
+                let runs = s.runs.len();
+                drop(s);
+                self.rewrite_within(runs..runs, budget, watch)?;
             }
             let s = self.snapshot.load_full();
             match self.plan(options, &s.config, s.live_in_runs(), s.id_bytes()) {
@@ -164,104 +161,6 @@ impl Index {
                 }
             }
         }
-    }
-
-    /// Samples, clusters, fits the quantizer.
-    pub(super) fn learn(
-        &self,
-        job: &TrainingJob,
-        watch: &Watch,
-        s: &Arc<Snapshot>,
-        plan: &TrainPlan,
-    ) -> Result<(Generation, Calibrator)> {
-        let dim = s.config.dimension as usize;
-        let similarity = s.config.metric.similarity();
-        job.progress.enter(Phase::Sampling, u64::from(s.runs_end()));
-        let (sample, held_out) = self.draw(job, watch, s, plan)?;
-        let params = kmeans::Params {
-            k: plan.n_lists,
-            max_iters: plan.max_iters,
-            tolerance: plan.tolerance,
-            seed: plan.seed,
-            // Unit vectors are nearest by angle, so their lists are chosen by angle too: a sixth fewer vectors are
-            // scanned for the same recall (benches/compare).
-            spherical: s.config.metric == Metric::Cosine,
-        };
-        let found = kmeans::cluster(&sample, dim, &params, &self.shared.exec, watch, &job.progress)?;
-        let (rows, assignment) = shuffle(&found.centroids, found.assignment, dim, plan.seed);
-        job.progress.enter(Phase::Quantizer, 0);
-        let centroids = Centroids::new(dim, rows)?;
-        let automatic = || QuantizerSpec::automatic(dim as u32, s.live(), similarity);
-        let spec = s.config.quantizer.unwrap_or_else(automatic).resolve(dim as u32);
-        let exec = &self.shared.exec;
-        let fit = Sample { rows: &sample, lists: &assignment, centroids: &centroids, seed: plan.seed, exec, watch };
-        let quantizer = match spec {
-            QuantizerSpec::Flat => Quantizer::flat(similarity, dim, s.config.vector_precision),
-            _ => Quantizer::train(spec, similarity, &fit)?,
-        };
-        watch.check()?;
-        let number = s.generation.as_ref().map_or(0, |g| g.number) + 1;
-        let calibrator = Calibrator::new(s.config.metric, &centroids, &held_out, &self.shared.exec, watch)?;
-        let generation = Generation {
-            number,
-            items: s.live(),
-            centroids,
-            quantizer,
-            curve: RecallCurve::default(),
-            measured_at: s.writes,
-        };
-        Ok((generation, calibrator))
-    }
-
-    /// The sample's vectors, and the held-out rows with theirs.
-    #[allow(clippy::type_complexity, reason = "two columns of one sample")]
-    fn draw(
-        &self,
-        job: &TrainingJob,
-        watch: &Watch,
-        s: &Arc<Snapshot>,
-        plan: &TrainPlan,
-    ) -> Result<(Zeroizing<Vec<f32>>, Vec<HeldOut>)> {
-        let dim = s.config.dimension as usize;
-        let live = s.live_in_runs() as usize;
-        let total = (plan.sample + plan.held_out).min(live);
-        let chosen = sample_indices(live, total, plan.seed);
-        let apart = sample_indices(total, plan.held_out.min(total), plan.seed ^ 1);
-        let mut sample = Zeroizing::new(try_with_capacity((total - apart.len()) * dim, "training sample")?);
-        let mut held_out = Vec::with_capacity(apart.len());
-        let rebuild = Rebuild {
-            index: self,
-            pinned: Arc::clone(s),
-            runs: 0..s.runs.len(),
-            deltas: 0,
-            // Not used for reading; any generation will do.
-            to: s.generation.as_deref().ok_or(Error::Internal { what: "no generation" })?,
-            page_rows: plan.page_rows,
-            budget: plan.budget,
-            watch,
-            progress: &job.progress,
-        };
-        let (mut ordinal, mut next, mut next_apart) = (0u32, 0usize, 0usize);
-        rebuild.for_each_page(&mut |first, vectors| {
-            job.progress.advance((vectors.len() / dim) as u64);
-            for (row, v) in (first..).zip(vectors.chunks_exact(dim)) {
-                if s.tombstones.contains(row) {
-                    continue;
-                }
-                if chosen.get(next) == Some(&ordinal) {
-                    if apart.get(next_apart).is_some_and(|&a| a as usize == next) {
-                        held_out.push((row, Zeroizing::new(v.to_vec())));
-                        next_apart += 1;
-                    } else {
-                        sample.extend_from_slice(v);
-                    }
-                    next += 1;
-                }
-                ordinal += 1;
-            }
-            Ok(())
-        })?;
-        Ok((sample, held_out))
     }
 
     #[allow(clippy::too_many_arguments, reason = "the parts of one rebuild")]
@@ -308,27 +207,10 @@ fn threshold(per_list: u64, generation: Option<&Generation>) -> u64 {
     }
 }
 
-/// Lists in random order: neighbours in space must not be neighbours in the store.
-fn shuffle(centroids: &[f32], mut assignment: Vec<u32>, dim: usize, seed: u64) -> (Vec<f32>, Vec<u32>) {
-    let n = centroids.len() / dim;
-    let mut rng = Rng::stream(seed, 2);
-    let mut order: Vec<u32> = (0..n as u32).collect();
-    for i in (1..n).rev() {
-        order.swap(i, rng.below(i + 1));
-    }
-    let mut place = vec![0u32; n];
-    let mut rows = Vec::with_capacity(centroids.len());
-    for (new, &old) in order.iter().enumerate() {
-        place[old as usize] = new as u32;
-        rows.extend_from_slice(&centroids[old as usize * dim..(old as usize + 1) * dim]);
-    }
-    assignment.iter_mut().for_each(|list| *list = place[*list as usize]);
-    (rows, assignment)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ivf::Centroids;
     use crate::types::{Similarity, VectorPrecision};
 
     #[test]
@@ -348,15 +230,5 @@ mod tests {
         // Nor does a small threshold, whose 400 lists are full as soon as they are made.
         g.items = 10_000;
         assert_eq!(threshold(10, Some(&g)), 12_500);
-    }
-
-    #[test]
-    fn shuffling_keeps_rows_with_their_centroids() {
-        let centroids: Vec<f32> = (0..20).map(|i| i as f32).collect();
-        let (rows, assignment) = shuffle(&centroids, vec![3, 0, 9], 2, 7);
-        for (list, old) in assignment.iter().zip([3, 0, 9]) {
-            assert_eq!(rows[*list as usize * 2], (old * 2) as f32);
-        }
-        assert_ne!(rows, centroids);
     }
 }

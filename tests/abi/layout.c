@@ -2,7 +2,7 @@
 #include <cyborg.h>
 #include <stddef.h>
 
-_Static_assert(sizeof(cyborg_training_progress) == 48, "sizeof(cyborg_training_progress)");
+_Static_assert(sizeof(cyborg_training_progress) == 72, "sizeof(cyborg_training_progress)");
 _Static_assert(offsetof(cyborg_training_progress, struct_size) == 0, "offsetof(cyborg_training_progress, struct_size)");
 _Static_assert(offsetof(cyborg_training_progress, state) == 4, "offsetof(cyborg_training_progress, state)");
 _Static_assert(offsetof(cyborg_training_progress, phase) == 8, "offsetof(cyborg_training_progress, phase)");
@@ -11,6 +11,10 @@ _Static_assert(offsetof(cyborg_training_progress, done) == 16, "offsetof(cyborg_
 _Static_assert(offsetof(cyborg_training_progress, total) == 24, "offsetof(cyborg_training_progress, total)");
 _Static_assert(offsetof(cyborg_training_progress, objective) == 32, "offsetof(cyborg_training_progress, objective)");
 _Static_assert(offsetof(cyborg_training_progress, elapsed_ms) == 40, "offsetof(cyborg_training_progress, elapsed_ms)");
+_Static_assert(offsetof(cyborg_training_progress, vectors_used) == 48, "offsetof(cyborg_training_progress, vectors_used)");
+_Static_assert(offsetof(cyborg_training_progress, recall) == 56, "offsetof(cyborg_training_progress, recall)");
+_Static_assert(offsetof(cyborg_training_progress, end_reason) == 64, "offsetof(cyborg_training_progress, end_reason)");
+_Static_assert(offsetof(cyborg_training_progress, reserved) == 68, "offsetof(cyborg_training_progress, reserved)");
 _Static_assert(sizeof(cyborg_call) == 40, "sizeof(cyborg_call)");
 _Static_assert(offsetof(cyborg_call, struct_size) == 0, "offsetof(cyborg_call, struct_size)");
 _Static_assert(offsetof(cyborg_call, reserved) == 4, "offsetof(cyborg_call, reserved)");

@@ -16,6 +16,7 @@ use super::{ModelInfo, ModelOptions, ModelState, check_description, check_id, me
 use crate::crypto::{self, FORMAT};
 use crate::engine::index::Index;
 use crate::engine::job::TrainingJob;
+use crate::engine::learn::Learning;
 use crate::engine::manifest::Config;
 use crate::engine::plan;
 use crate::engine::results::JobKind;
@@ -124,7 +125,8 @@ impl Index {
         // What is learned from the source is coded as the model says, not as the source is.
         let config = Config { quantizer, ..pinned.config };
         let pinned = Arc::new(Snapshot { config, ..Snapshot::clone(&pinned) });
-        let (mut generation, calibrator) = self.learn(job, watch, &pinned, &plan)?;
+        let learning = Learning { index: self, job, watch, pinned: &pinned, plan: &plan };
+        let (mut generation, calibrator) = learning.run()?;
         let learned = job.progress.read();
         job.progress.enter(Phase::Calibrating, plan.sample as u64);
         generation.curve = measure::curve(self, &pinned, &plan, &generation, calibrator, watch, &job.progress)?;
@@ -138,7 +140,7 @@ impl Index {
             quantizer: Some(generation.quantizer.spec()),
             n_lists: generation.lists() as u32,
             seed: plan.seed,
-            vectors_used: plan.sample as u64,
+            vectors_used: plan.learned as u64,
             passes: learned.iteration,
             objective: learned.objective,
             bytes: bytes.len() as u64,

@@ -141,7 +141,7 @@ $(VENV)/ready: benches/compare/requirements.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-$(DATA)/%/info.json: $(VENV)/ready
+$(DATA)/%/info.json: | $(VENV)/ready
 	@tools/setup.sh npm
 	$(VENV)/bin/python benches/compare/dataset.py $* --out $(DATA)/$*
 

@@ -102,6 +102,7 @@ test-go: $(GO_LIB) ## Go: vet, tests under the race detector, examples
 	@tools/setup.sh go
 	cd bindings/go && test -z "$$(gofmt -l . | tee /dev/stderr)" && $(GO) vet ./... && $(GO_SEES) $(GO) test -race -count=1 ./...
 	cd bindings/go && $(GO_SEES) $(GO) run ./examples/demo ../../$(WORDS)
+	cd bindings/go && $(GO_SEES) $(GO) run ./examples/compression ../../$(WORDS)
 
 # The programs in the README are compiled and run as they stand there, the C one linked in both ways.
 test-readme: $(GO_LIB) ## the README's C and Go programs

@@ -148,13 +148,13 @@ fn byte_cases<'a>(kernels: &'static Kernels, dim: usize, memory: &'a Buffer, cas
             let work = move || {
                 let blocks = next(all, &mut at, n / LANES * stride);
                 match terms {
-                    true => kernels.sq8_blocks(&query, 0.5, 1.0, blocks, true, &mut out),
-                    false => kernels.u8_blocks(&query, blocks, stride, &mut sums),
+                    true => kernels.sq_blocks(8, &query, 0.5, 1.0, blocks, true, &mut out),
+                    false => kernels.code_blocks(8, &query, blocks, stride, &mut sums),
                 }
                 black_box((&mut out, &mut sums));
                 (n / LANES * stride) as u64
             };
-            let name = format!("{:<9} {}, {place}", kernels.name(), if terms { "sq8_blocks" } else { "u8_blocks" });
+            let name = format!("{:<9} {}, {place}", kernels.name(), if terms { "sq_blocks" } else { "code_blocks" });
             cases.push(case(name, limit, "GB/s", work));
         }
     }

@@ -239,21 +239,31 @@ func createIndex(db dbHandle, name string, key []byte, o *IndexOptions) (indexHa
 	if err != nil {
 		return nil, err
 	}
-	bits, err := u32(op, "SQBits", o.SQBits)
-	if err != nil {
-		return nil, err
+	var parameters [4]C.uint32_t
+	for i, p := range []struct {
+		field string
+		value int
+	}{{"SQBits", o.SQBits}, {"PQM", o.PQM}, {"PQBits", o.PQBits}, {"RaBitQBits", o.RaBitQBits}} {
+		if parameters[i], err = u32(op, p.field, p.value); err != nil {
+			return nil, err
+		}
 	}
 	options := C.cyborg_index_options{
 		struct_size:         C.sizeof_cyborg_index_options,
 		dimension:           dimension,
 		metric:              C.cyborg_metric(o.Metric),
 		quantizer:           C.cyborg_quantizer(o.Quantizer),
-		sq_bits:             bits,
+		sq_bits:             parameters[0],
 		id_kind:             C.cyborg_id_kind(o.IDKind),
 		auto_train_disabled: flag(o.AutoTrainDisabled),
 		target_recall:       C.float(o.TargetRecall),
 		retrain_threshold:   C.uint64_t(o.RetrainThreshold),
 		seed:                C.uint64_t(o.Seed),
+		pq_m:                parameters[1],
+		pq_bits:             parameters[2],
+		pq_rotation:         flag(o.PQRotation),
+		rabitq_bits:         parameters[3],
+		vector_precision:    C.cyborg_vector_precision(o.VectorPrecision),
 	}
 	var index indexHandle
 	var e *C.cyborg_error
@@ -287,7 +297,52 @@ func describe(index indexHandle) (IndexInfo, error) {
 		AutoProbes: int(i.auto_probes), TargetRecall: float32(i.target_recall), Count: uint64(i.count),
 		Generation: uint64(i.generation), Sequence: uint64(i.sequence),
 		RetrainThreshold: uint64(i.retrain_threshold), Seed: uint64(i.seed),
+		QuantizerM: int(i.quantizer_m), QuantizerRotation: i.quantizer_rotation != 0,
+		Configured: QuantizerConfig{
+			Quantizer: Quantizer(i.configured_quantizer), Bits: int(i.configured_bits), M: int(i.configured_m),
+			Rotation: i.configured_rotation != 0,
+		},
+		VectorPrecision: VectorPrecision(i.vector_precision), CodeBytes: int(i.code_bytes),
+		RecallQueries: int(i.recall_queries),
+		RecallAt10:    recallPoints(i.recall_at_10_probes[:], i.recall_at_10[:]),
+		RecallAt100:   recallPoints(i.recall_at_100_probes[:], i.recall_at_100[:]),
 	}, nil
+}
+
+// recallPoints pairs probes and recalls up to the first that has no probes.
+func recallPoints(probes []C.uint32_t, recalls []C.float) []RecallPoint {
+	var points []RecallPoint
+	for i, n := range probes {
+		if n == 0 {
+			break
+		}
+		points = append(points, RecallPoint{Probes: int(n), Recall: float32(recalls[i])})
+	}
+	return points
+}
+
+func recallCurve(index indexHandle, k int) ([]RecallPoint, error) {
+	const op = "recall curve"
+	which, err := u32(op, "k", k)
+	if err != nil {
+		return nil, err
+	}
+	// A curve has some hundred points; a training meanwhile may make it longer.
+	var probes []C.uint32_t
+	var recalls []C.float
+	for {
+		var n C.size_t
+		var e *C.cyborg_error
+		status := C.cyborg_index_recall_curve(index, which, unsafe.SliceData(probes), unsafe.SliceData(recalls),
+			C.size_t(len(probes)), &n, &e)
+		if status == C.CYBORG_STATUS_BUFFER_TOO_SMALL {
+			n = C.size_t(C.cyborg_error_needed(e))
+			C.cyborg_error_free(e)
+		} else if err := failure(op, status, e); err != nil || int(n) <= len(probes) {
+			return recallPoints(probes[:n], recalls[:n]), err
+		}
+		probes, recalls = make([]C.uint32_t, n), make([]C.float, n)
+	}
 }
 
 func stats(index indexHandle) (IndexStats, error) {

@@ -24,7 +24,9 @@ func TestConstantsAreThoseOfTheHeader(t *testing.T) {
 		"KEY_LEN": KeyLen, "MAX_NAME_LEN": MaxNameLen, "MAX_DIMENSION": MaxDimension, "MAX_LISTS": MaxLists,
 		"MAX_ID_LEN": MaxIDLen, "MAX_METADATA_LEN": MaxMetadataLen, "MAX_CONTENTS_LEN": MaxContentsLen,
 		"MAX_BATCH_BYTES": MaxBatchBytes, "DEFAULT_TOP_K": DefaultTopK, "MAX_TOP_K": MaxTopK,
-		"QUANTIZER_AUTO": 0, "QUANTIZER_FLAT": int64(Flat), "QUANTIZER_SQ": int64(SQ),
+		"QUANTIZER_AUTO": 0, "QUANTIZER_FLAT": int64(Flat), "QUANTIZER_SQ": int64(SQ), "QUANTIZER_PQ": int64(PQ),
+		"QUANTIZER_RABITQ":     int64(RaBitQ),
+		"VECTOR_PRECISION_F32": int64(Float32), "VECTOR_PRECISION_F16": int64(Float16),
 		"ID_KIND_BYTES": int64(Strings), "ID_KIND_U64": int64(Numbers),
 		"CACHE_MODE_PLAIN": int64(CachePlain), "CACHE_MODE_SEALED": int64(CacheSealed),
 		"CONTENTS_NONE": int64(contentsNone), "CONTENTS_BYTES": int64(contentsBytes), "CONTENTS_TEXT": int64(contentsText),
@@ -58,7 +60,7 @@ func TestConstantsAreThoseOfTheHeader(t *testing.T) {
 	}
 	for name := range header {
 		for _, prefix := range []string{"STATUS_", "CATEGORY_", "TRAINING_", "PHASE_", "METRIC_", "QUANTIZER_",
-			"ID_KIND_", "CACHE_MODE_", "CONTENTS_", "INCLUDE_", "MAX_"} {
+			"VECTOR_PRECISION_", "ID_KIND_", "CACHE_MODE_", "CONTENTS_", "INCLUDE_", "MAX_"} {
 			if _, ok := ours[name]; !ok && strings.HasPrefix(name, prefix) {
 				t.Errorf("CYBORG_%s is missing here", name)
 			}

@@ -64,16 +64,36 @@ type Quantizer int32
 
 // The quantizers; the zero value means the library's choice.
 const (
-	// Flat keeps float32 vectors.
+	// Flat keeps full vectors, exact.
 	Flat Quantizer = 1
 	// SQ keeps scalar codes of a few bits a dimension; the best candidates are reranked by their full vectors.
 	SQ Quantizer = 2
+	// PQ keeps product quantization codes: each part of a vector is the nearest of a few learned values.
+	PQ Quantizer = 3
+	// RaBitQ keeps a few bits a dimension after a random rotation, with an error bound that says what to rerank.
+	RaBitQ Quantizer = 4
 )
 
-var quantizerNames = map[Quantizer]string{0: "auto", Flat: "flat", SQ: "sq"}
+var quantizerNames = map[Quantizer]string{0: "auto", Flat: "flat", SQ: "sq", PQ: "pq", RaBitQ: "rabitq"}
 
 // String gives the name of a quantizer: "sq".
 func (q Quantizer) String() string { return name(quantizerNames, q, "Quantizer") }
+
+// VectorPrecision says how vectors are stored.
+type VectorPrecision int32
+
+// The precisions; the zero value means Float32.
+const (
+	// Float32 keeps vectors as given.
+	Float32 VectorPrecision = 1
+	// Float16 rounds vectors when they are taken in: half the bytes. Values beyond -65504 to 65504 are refused.
+	Float16 VectorPrecision = 2
+)
+
+var precisionNames = map[VectorPrecision]string{0: "default", Float32: "f32", Float16: "f16"}
+
+// String gives the name of a precision: "f16".
+func (p VectorPrecision) String() string { return name(precisionNames, p, "VectorPrecision") }
 
 // IDKind says what the ids of an index are.
 type IDKind int32

@@ -4,6 +4,7 @@
 //! their true nearest neighbours the rank of its list in the query's probe order says how many probes find it, so one
 //! exact search gives the whole curve. Kept for k = 10 and k = 100; other k use the next greater.
 
+use super::results::RecallReading;
 use super::wire::{Put, Reader};
 use crate::error::{Error, Result};
 
@@ -57,6 +58,12 @@ impl RecallCurve {
         // Beyond the largest k measured the neighbourhood grows with k, at most in proportion.
         let factor = if which.is_none() { k as f64 / CURVE_K[CURVE_K.len() - 1] as f64 } else { 1.0 };
         ((probes as f64 * factor).ceil() as usize).clamp(1, lists)
+    }
+
+    /// The curve as callers see it.
+    pub(super) fn reading(&self) -> RecallReading {
+        let [at_10, at_100] = self.points.clone();
+        RecallReading { queries: self.queries, at_10, at_100 }
     }
 
     /// Appends the curve.

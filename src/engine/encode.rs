@@ -18,7 +18,8 @@ use super::run::{Run, RunParts};
 use crate::buffer::Buffer;
 use crate::crypto::{FrameSize, Kind};
 use crate::error::{Result, try_zeroed};
-use crate::kernels::LANES;
+use crate::kernels::{self, LANES};
+use crate::types::VectorPrecision;
 
 /// Extents encoded by one work item.
 const GRAIN: usize = 8;
@@ -40,7 +41,9 @@ impl Rebuild<'_> {
         let s = &self.pinned;
         let quantizer = &self.to.quantizer;
         let dim = quantizer.dim();
-        let row_bytes = (quantizer.block_bytes() / LANES).max(if quantizer.needs_rerank() { dim * 4 } else { 0 });
+        let precision = s.config.vector_precision;
+        let row_bytes =
+            (quantizer.block_bytes() / LANES).max(if quantizer.needs_rerank() { dim * precision.bytes() } else { 0 });
         let rows_per_extent = rows_per_extent(row_bytes);
         let extents = Extents::new(&lens, rows_per_extent)?;
         let mean_codes = order.len() / extents.len().max(1) * quantizer.block_bytes() / LANES;
@@ -81,6 +84,7 @@ impl Rebuild<'_> {
             ids: writer.finish()?,
             codes,
             vectors,
+            precision,
             payload,
         };
         self.watch.check()?;
@@ -168,8 +172,16 @@ impl Rebuild<'_> {
             }
             self.watch.check()?;
             if let Some(vectors) = &mut vectors {
+                let mut halves = Zeroizing::new(Vec::new());
                 for e in start..end {
-                    push_f32s(vectors, of(e))?;
+                    match self.pinned.config.vector_precision {
+                        VectorPrecision::F32 => vectors.push(bytemuck::cast_slice(of(e)))?,
+                        VectorPrecision::F16 => {
+                            halves.resize(of(e).len(), 0u16);
+                            kernels::best().to_f16(of(e), &mut halves);
+                            vectors.push(bytemuck::cast_slice(&halves))?;
+                        }
+                    }
                     vectors.align()?;
                 }
             }
@@ -223,12 +235,4 @@ impl Rebuild<'_> {
         }
         Ok(Some((index.finish()?, data.finish()?)))
     }
-}
-
-/// Writes little-endian float32 values.
-fn push_f32s(writer: &mut BlobWriter<'_>, values: &[f32]) -> Result<()> {
-    if cfg!(target_endian = "little") {
-        return writer.push(bytemuck::cast_slice(values));
-    }
-    values.iter().try_for_each(|v| writer.push(&v.to_le_bytes()))
 }

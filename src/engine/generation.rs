@@ -10,7 +10,7 @@ use super::wire::{Put, Reader};
 use crate::error::{Error, Result};
 use crate::ivf::Centroids;
 use crate::quant::Quantizer;
-use crate::types::{MAX_DIMENSION, MAX_LISTS, Similarity};
+use crate::types::{MAX_DIMENSION, MAX_LISTS, Similarity, VectorPrecision};
 
 const VERSION: u8 = 1;
 
@@ -26,12 +26,12 @@ pub(super) struct Generation {
 
 impl Generation {
     /// Generation 0 of an index of `dim` dimensions.
-    pub(super) fn untrained(similarity: Similarity, dim: usize) -> Result<Self> {
+    pub(super) fn untrained(similarity: Similarity, precision: VectorPrecision, dim: usize) -> Result<Self> {
         Ok(Self {
             number: 0,
             items: 0,
             centroids: Centroids::new(dim, vec![0.0; dim])?,
-            quantizer: Quantizer::flat(similarity, dim),
+            quantizer: Quantizer::flat(similarity, precision, dim),
             curve: RecallCurve::default(),
         })
     }

@@ -7,7 +7,7 @@ use parking_lot::RwLock;
 use super::delta::Delta;
 use super::generation::Generation;
 use super::ids::{IdColumn, IdMap};
-use super::manifest::Manifest;
+use super::manifest::{Config, Manifest};
 use super::run::Run;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
@@ -120,7 +120,10 @@ fn open_generation(vault: &Vault, manifest: &Manifest) -> Result<Option<Arc<Gene
     let generation = match &manifest.generation {
         Some(object) => Generation::read(vault.read_all(object)?.bytes())?,
         None if dimension == 0 => return Ok(None),
-        None => Generation::untrained(manifest.config.metric.similarity(), dimension as usize)?,
+        None => {
+            let Config { metric, vector_precision, .. } = manifest.config;
+            Generation::untrained(metric.similarity(), vector_precision, dimension as usize)?
+        }
     };
     if generation.centroids.dim() != dimension as usize {
         return Err(Error::Corrupt { what: "generation" });

@@ -33,6 +33,7 @@ mod plan;
 mod publish;
 mod rebuild;
 mod region;
+mod rerank;
 mod results;
 mod run;
 mod search;
@@ -53,5 +54,6 @@ pub use options::{
     Batch, CacheMode, DbOptions, Ids, IndexOptions, LogLevel, LogSink, QueryOptions, Strings, TrainOptions, include,
 };
 pub use results::{
-    Fields, IndexInfo, IndexStats, Items, JobReading, JobState, QueryStats, Results, StringColumn, UpsertResult,
+    Fields, IndexInfo, IndexStats, Items, JobReading, JobState, QueryStats, RecallReading, Results, StringColumn,
+    UpsertResult,
 };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::types::{IdKind, MAX_ID_LEN, Metric, QuantizerSpec};
+use crate::types::{IdKind, MAX_ID_LEN, Metric, QuantizerSpec, VectorPrecision};
 
 /// How the cache keeps inverted lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -59,6 +59,8 @@ pub struct IndexOptions {
     pub metric: Metric,
     /// How vectors are coded in lists once trained; `None` = the library's choice, see ARCHITECTURE.md.
     pub quantizer: Option<QuantizerSpec>,
+    /// How vectors are stored. Under `F16` values beyond 65,504 in size are refused and what comes back is rounded.
+    pub vector_precision: VectorPrecision,
     /// Whether ids are byte strings or numbers.
     pub id_kind: IdKind,
     /// Never start a training job from an upsert.
@@ -77,6 +79,7 @@ impl Default for IndexOptions {
             dimension: 0,
             metric: Metric::Euclidean,
             quantizer: None,
+            vector_precision: VectorPrecision::F32,
             id_kind: IdKind::Bytes,
             auto_train_disabled: false,
             retrain_threshold: 0,

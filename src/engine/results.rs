@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::exec::ProgressReading;
-use crate::types::{ContentsKind, IdKind, Metric, QuantizerSpec};
+use crate::types::{ContentsKind, IdKind, Metric, QuantizerSpec, VectorPrecision};
 
 /// Owned byte strings: one data buffer and `len + 1` offsets.
 #[derive(Clone, Debug)]
@@ -151,6 +151,10 @@ pub struct IndexInfo {
     pub quantizer: Option<QuantizerSpec>,
     /// How the present lists are coded: flat while untrained.
     pub coded: QuantizerSpec,
+    /// Bytes of the code of one vector in the present lists, its share of what a block adds included.
+    pub code_bytes: u32,
+    /// How vectors are stored.
+    pub vector_precision: VectorPrecision,
     /// Id kind.
     pub id_kind: IdKind,
     /// Whether it has a trained generation.
@@ -165,6 +169,8 @@ pub struct IndexInfo {
     pub n_lists: u32,
     /// Probes that `n_probes = 0` uses for `top_k = 10`.
     pub auto_probes: u32,
+    /// The recall curve measured when the present lists were made; empty when untrained.
+    pub recall: RecallReading,
     /// Generation number, 0 when untrained.
     pub generation: u64,
     /// Sequence number of the last commit.
@@ -175,6 +181,18 @@ pub struct IndexInfo {
     pub target_recall: f32,
     /// As configured.
     pub seed: u64,
+}
+
+/// A recall curve: how much of the true nearest neighbours the nearest lists of a query hold. What codes lose comes on
+/// top of it, and rerank makes up for it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RecallReading {
+    /// Held-out items used as queries; 0 = nothing was measured.
+    pub queries: u32,
+    /// (Lists looked into, share of the 10 nearest that lie in them), both rising.
+    pub at_10: Vec<(u32, f32)>,
+    /// The same of the 100 nearest.
+    pub at_100: Vec<(u32, f32)>,
 }
 
 /// Sizes and counters of an index.

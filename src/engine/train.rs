@@ -186,7 +186,8 @@ impl Index {
         let (rows, assignment) = shuffle(&found.centroids, found.assignment, dim, plan.seed);
         job.progress.enter(Phase::Quantizer, 0);
         let centroids = Centroids::new(dim, rows)?;
-        let spec = s.config.quantizer.unwrap_or(QuantizerSpec::SQ8).resolve(dim as u32);
+        let automatic = || QuantizerSpec::automatic(dim as u32, s.live(), similarity);
+        let spec = s.config.quantizer.unwrap_or_else(automatic).resolve(dim as u32);
         let exec = &self.shared.exec;
         let fit = Sample { rows: &sample, lists: &assignment, centroids: &centroids, seed: plan.seed, exec, watch };
         let quantizer = Quantizer::train(spec, similarity, &fit)?;
@@ -299,10 +300,11 @@ fn shuffle(centroids: &[f32], mut assignment: Vec<u32>, dim: usize, seed: u64) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::{Similarity, VectorPrecision};
 
     #[test]
     fn training_is_due_by_items_a_list_or_by_growth() {
-        let mut g = Generation::untrained(crate::types::Similarity::L2, 2).unwrap();
+        let mut g = Generation::untrained(Similarity::L2, VectorPrecision::F32, 2).unwrap();
         assert_eq!(retrain_threshold(10_000, None), 10_000);
         assert_eq!(retrain_threshold(10_000, Some(&g)), 10_000);
         g.number = 1;

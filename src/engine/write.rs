@@ -20,11 +20,11 @@ use super::ids::{IdColumn, IdMap};
 use super::index::{Index, WriterState};
 use super::intake::{Intake, check_dimension};
 use super::load;
+use super::manifest::Config;
 use super::payload::Entry;
 use super::snapshot::Snapshot;
 use crate::buffer::Buffer;
 use crate::error::{Error, Result, try_with_capacity};
-use crate::types::Similarity;
 
 /// Bytes that a group may reach by taking in another call.
 const GROUP_BYTES: u64 = 64 << 20;
@@ -123,8 +123,8 @@ impl Index {
         if next.generation.is_none() && dimension > 0 {
             next.config.dimension = dimension as u32;
             manifest.config.dimension = dimension as u32;
-            let similarity: Similarity = next.config.metric.similarity();
-            next.generation = Some(Arc::new(Generation::untrained(similarity, dimension)?));
+            let Config { metric, vector_precision, .. } = next.config;
+            next.generation = Some(Arc::new(Generation::untrained(metric.similarity(), vector_precision, dimension)?));
         }
         if let Some(g) = &next.generation {
             next.tail = current.tail.append(g, &self.shared.exec, current.end, writes.vectors.f32s())?;

@@ -25,6 +25,7 @@ mod read;
 pub mod call;
 pub mod columns;
 pub mod db;
+pub mod describe;
 pub mod error;
 pub mod index;
 pub mod items;

@@ -59,7 +59,7 @@ impl<'a> Neighbours<'a> {
     /// Leaves the `width` centroids nearest to centroid `j`, itself among them, in `scratch.ids`.
     pub(super) fn find(&self, job: &Job, j: usize, width: usize, scratch: &mut Scratch) {
         let codes = self.centroids.codes(j);
-        job.kernels.u8_blocks(codes, self.blocks.bytes(), self.stride, &mut scratch.products);
+        job.kernels.code_blocks(8, codes, self.blocks.bytes(), self.stride, &mut scratch.products);
         // Blocks hold q + 128, so 128 sum q comes off; then 2 <a, b> - |b|^2 ranks as the distance does.
         let shift: i32 = 128 * codes.iter().map(|&q| i32::from(q)).sum::<i32>();
         for (i, (score, product)) in scratch.scores.iter_mut().zip(&scratch.products).enumerate() {

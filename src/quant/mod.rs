@@ -5,12 +5,15 @@
 //! together with exact scores. Knows no files: [`Quantizer::write`] and [`Quantizer::read`] are the bytes the engine
 //! seals, drawn in FORMAT.md.
 
+mod auto;
 mod flat;
+mod pq;
 mod sq8;
 #[cfg(test)]
 mod tests;
 
 pub use flat::Flat;
+pub use pq::Pq;
 pub use sq8::Sq8;
 
 use zeroize::Zeroize;
@@ -86,6 +89,8 @@ pub enum Quantizer {
     Flat(Flat),
     /// Residuals of one byte a dimension.
     Sq8(Sq8),
+    /// Product quantization of residuals.
+    Pq(Pq),
 }
 
 /// A query made ready for scoring; reused from query to query.
@@ -94,6 +99,8 @@ pub struct Prepared {
     query: Vec<f32>,
     weights: Vec<f32>,
     codes: Vec<i8>,
+    products: Vec<f32>,
+    tables: Vec<u8>,
     scale: f32,
     offset: f32,
 }
@@ -104,6 +111,8 @@ impl Prepared {
         self.query.zeroize();
         self.weights.zeroize();
         self.codes.zeroize();
+        self.products.zeroize();
+        self.tables.zeroize();
     }
 }
 
@@ -119,9 +128,10 @@ impl Quantizer {
         if let Some(&list) = sample.lists.iter().find(|&&list| list as usize >= sample.centroids.len()) {
             return Err(Error::invalid("list", list, "below the number of centroids"));
         }
-        match spec {
+        match spec.resolve(dim as u32) {
             QuantizerSpec::Flat => Ok(Self::flat(similarity, dim)),
             QuantizerSpec::Sq { bits: 8 } => Sq8::train(similarity, sample).map(Self::Sq8),
+            QuantizerSpec::Pq { m, bits, rotation } => Pq::train(similarity, (m, bits, rotation), sample).map(Self::Pq),
             _ => Err(Error::Unsupported { what: "this quantizer" }),
         }
     }
@@ -130,6 +140,7 @@ impl Quantizer {
         match self {
             Self::Flat(flat) => flat,
             Self::Sq8(sq8) => sq8,
+            Self::Pq(pq) => pq,
         }
     }
 
@@ -243,6 +254,7 @@ impl Quantizer {
         let read = match kind {
             k if k == QuantizerKind::Flat as u8 => body.is_empty().then(|| Self::flat(similarity, dim)),
             k if k == QuantizerKind::Sq as u8 => Sq8::read(similarity, dim, body).map(Self::Sq8),
+            k if k == QuantizerKind::Pq as u8 => Pq::read(similarity, dim, body).map(Self::Pq),
             _ => None,
         };
         read.ok_or(corrupt)

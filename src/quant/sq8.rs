@@ -179,7 +179,7 @@ impl Scheme for Sq8 {
             Similarity::Dot => kernels.dot(&prepared.query, centroid),
         };
         let offset = prepared.offset + list;
-        kernels.sq8_blocks(&prepared.codes, prepared.scale, offset, blocks, self.has_terms(), out);
+        kernels.sq_blocks(8, &prepared.codes, prepared.scale, offset, blocks, self.has_terms(), out);
     }
 
     fn decode(&self, centroid: &[f32], block: &[u8], lane: usize, out: &mut [f32]) {

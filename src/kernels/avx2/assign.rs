@@ -6,7 +6,7 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::bytes::{add_products, split_signed, split_unsigned};
+use super::codes::{add_products, split_signed, split_unsigned};
 use crate::kernels::panels::{PANEL_GROUP, Rows, WIDTH, offer2};
 use crate::kernels::{Best, GROUP, Panels};
 

@@ -4,8 +4,9 @@
 //! from outside only because their instructions must exist; [`super::level`] sees to that.
 
 mod assign;
-mod bytes;
+mod codes;
 mod floats;
+mod pq;
 
 use super::{Kernels, Level, Table};
 
@@ -16,10 +17,13 @@ pub(super) static KERNELS: Kernels = Kernels {
         l2: floats::l2,
         rows: floats::rows,
         flat_blocks: floats::flat_blocks,
-        u8_blocks: bytes::u8_blocks,
-        sq8_blocks: bytes::sq8_blocks,
+        code_blocks: codes::code_blocks,
+        sq_blocks: codes::sq_blocks,
         above: floats::above,
         assign: assign::assign,
         assign2: assign::assign2,
+        pq4_blocks: pq::pq4_blocks,
+        pq8_blocks: pq::pq8_blocks,
+        nearest: pq::nearest,
     },
 };

@@ -1,4 +1,9 @@
-//! Oracles: float64 scores of the vectors and of their decoded codes, and the bounds stated at the head of `sq8`.
+//! What holds for every scheme, and the data its own tests share: one file a scheme.
+//!
+//! Oracles: float64 scores of the vectors and of their decoded codes, and the bounds stated at the head of the scheme.
+
+mod flat;
+mod sq;
 
 use proptest::prelude::*;
 
@@ -12,6 +17,8 @@ use crate::rng::Rng;
 
 /// Odd dimensions around the group of 4 and the lanes of 16.
 const DIMS: [usize; 5] = [1, 3, 17, 100, 129];
+/// Every scheme.
+const KINDS: [QuantizerSpec; 2] = [QuantizerSpec::Flat, QuantizerSpec::SQ8];
 const SIMILARITIES: [Similarity; 2] = [Similarity::L2, Similarity::Dot];
 
 fn rows(n: usize, dim: usize, offset: f32, seed: u64) -> Vec<f32> {
@@ -76,99 +83,8 @@ fn exact(similarity: Similarity, a: &[f32], b: &[f32]) -> f64 {
 }
 
 #[test]
-fn flat_codes_are_the_vectors_and_score_exactly() {
-    for similarity in SIMILARITIES {
-        for dim in DIMS {
-            let t = trained(QuantizerSpec::Flat, similarity, dim, 0.0);
-            assert!(!t.quantizer.needs_rerank() && t.quantizer.block_bytes().is_multiple_of(64));
-            let (rows, codes) = t.list(2);
-            let query = &t.rows[..dim];
-            let mut prepared = Prepared::default();
-            t.quantizer.prepare(query, &mut prepared);
-            let mut scores = vec![0.0; (rows.len() / dim).next_multiple_of(LANES)];
-            let mut decoded = vec![0.0; dim];
-            for kernels in Level::ALL.into_iter().filter_map(at) {
-                t.quantizer.score(kernels, &prepared, t.centroids.row(2), codes.bytes(), &mut scores);
-                for (i, row) in rows.chunks_exact(dim).enumerate() {
-                    t.quantizer.decode(t.centroids.row(2), codes.bytes(), i, &mut decoded);
-                    assert_eq!(decoded, row);
-                    let want = exact(similarity, query, row);
-                    assert!((f64::from(scores[i]) - want).abs() <= 1e-5 * want.abs().max(dim as f64), "dim {dim}");
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn sq8_decodes_and_scores_within_the_stated_bounds() {
-    for similarity in SIMILARITIES {
-        for dim in DIMS {
-            // Far from the origin too: residuals must not drown in the size of the numbers.
-            for offset in [0.0, 200.0] {
-                let t = trained(QuantizerSpec::SQ8, similarity, dim, offset);
-                let Quantizer::Sq8(sq8) = &t.quantizer else { panic!("asked for SQ8") };
-                let mut prepared = Prepared::default();
-                let mut decoded = vec![0.0; dim];
-                for list in 0..t.centroids.len() {
-                    let centroid = t.centroids.row(list);
-                    let (rows, codes) = t.list(list);
-                    let mut scores = vec![0.0; (rows.len() / dim).next_multiple_of(LANES)];
-                    for query in t.rows.chunks_exact(dim).step_by(97) {
-                        t.quantizer.prepare(query, &mut prepared);
-                        t.quantizer.score(best(), &prepared, centroid, codes.bytes(), &mut scores);
-                        for (i, row) in rows.chunks_exact(dim).enumerate() {
-                            t.quantizer.decode(centroid, codes.bytes(), i, &mut decoded);
-                            let mut levels = 0.0;
-                            let mut coding = 0.0;
-                            for j in 0..dim {
-                                let (residual, step) = (row[j] - centroid[j], f64::from(sq8.step(j)));
-                                let beyond = f64::from((residual - sq8.middle(j)).abs()) - 127.5 * step;
-                                let off = f64::from(decoded[j]) - f64::from(row[j]);
-                                let rounding = 1e-6 * f64::from(row[j].abs().max(1.0));
-                                assert!(off.abs() <= 0.5 * step + beyond.max(0.0) + rounding, "dim {dim}, {j}: {off}");
-                                let coded = f64::from(decoded[j] - centroid[j] - sq8.middle(j));
-                                levels += (coded / step).abs();
-                                coding += off * off;
-                            }
-                            let half = 0.5 * f64::from(prepared.scale) * levels;
-                            let mut want = exact(similarity, query, &decoded);
-                            if similarity == Similarity::L2 {
-                                want += coding;
-                            }
-                            let rounding = 4e-6 * (exact(Similarity::Dot, query, query) + want.abs() + 1.0);
-                            let off = (f64::from(scores[i]) - want).abs();
-                            assert!(
-                                off <= half + rounding,
-                                "{similarity:?} dim {dim}: {off} above {half} + {rounding}"
-                            );
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn sq8_scores_are_the_same_bits_at_every_level() {
-    let t = trained(QuantizerSpec::SQ8, Similarity::Dot, 33, 1.0);
-    let (_, codes) = t.list(1);
-    let mut prepared = Prepared::default();
-    t.quantizer.prepare(&t.rows[..33], &mut prepared);
-    // The product with the centroid is the one float sum that levels round differently; with zeros it is exact.
-    let score = |kernels: &Kernels| {
-        let mut scores = vec![0.0; LANES];
-        t.quantizer.score(kernels, &prepared, &[0.0; 33], codes.bytes(), &mut scores);
-        scores.iter().map(|score| score.to_bits()).collect::<Vec<_>>()
-    };
-    let all: Vec<_> = Level::ALL.into_iter().filter_map(at).map(score).collect();
-    assert!(all.iter().all(|scores| *scores == all[0]));
-}
-
-#[test]
 fn a_block_is_filled_up_without_touching_other_lanes() {
-    for kind in [QuantizerSpec::Flat, QuantizerSpec::SQ8] {
+    for kind in KINDS {
         for similarity in SIMILARITIES {
             for dim in DIMS {
                 let t = trained(kind, similarity, dim, 0.0);
@@ -193,11 +109,11 @@ fn a_block_is_filled_up_without_touching_other_lanes() {
 }
 
 #[test]
-fn reranked_sq8_candidates_hold_the_true_neighbours() {
-    for similarity in SIMILARITIES {
+fn reranked_candidates_hold_the_true_neighbours() {
+    for (kind, similarity) in KINDS.into_iter().flat_map(|kind| SIMILARITIES.map(|similarity| (kind, similarity))) {
         let dim = 48;
-        let t = trained(QuantizerSpec::SQ8, similarity, dim, 0.5);
-        let mult = t.quantizer.default_rerank_mult() as usize;
+        let t = trained(kind, similarity, dim, 0.5);
+        let mult = t.quantizer.default_rerank_mult().max(1) as usize;
         let (mut found, mut total) = (0, 0);
         let (mut prepared, mut top) = (Prepared::default(), TopK::new(10 * mult));
         let (mut candidates, mut truth) = (Vec::new(), Vec::new());
@@ -220,33 +136,13 @@ fn reranked_sq8_candidates_hold_the_true_neighbours() {
             total += 10;
             found += truth[..10].iter().filter(|(_, row)| candidates.iter().any(|c| c.1 == *row)).count();
         }
-        assert!(found * 500 >= total * 499, "{similarity:?}: {found} of {total}");
+        assert!(found * 500 >= total * 499, "{kind:?} {similarity:?}: {found} of {total}");
     }
-}
-
-#[test]
-fn training_survives_data_without_spread() {
-    let equal = vec![2.5f32; 50 * 6];
-    let centroids = Centroids::new(6, vec![2.5; 6]).unwrap();
-    for similarity in SIMILARITIES {
-        let q = train(QuantizerSpec::SQ8, similarity, &equal, &[0; 50], &centroids).unwrap();
-        let mut codes = vec![0; q.block_bytes()];
-        q.encode(centroids.row(0), &equal[..6], 0, &mut codes);
-        let mut out = [0.0; 6];
-        q.decode(centroids.row(0), &codes, 0, &mut out);
-        assert!(out.iter().all(|x| (x - 2.5).abs() < 1e-3), "{out:?}");
-        let mut bytes = Vec::new();
-        q.write(&mut bytes);
-        assert_eq!(Quantizer::read(&bytes).unwrap(), q);
-    }
-    let refused =
-        |rows: &[f32], lists: &[u32]| train(QuantizerSpec::SQ8, Similarity::Dot, rows, lists, &centroids).is_err();
-    assert!(refused(&[], &[]) && refused(&equal[..7], &[0]) && refused(&equal[..6], &[1]));
 }
 
 #[test]
 fn what_is_written_is_read_and_every_cut_is_corrupt() {
-    for kind in [QuantizerSpec::Flat, QuantizerSpec::SQ8] {
+    for kind in KINDS {
         for similarity in SIMILARITIES {
             let q = trained(kind, similarity, 5, 0.0).quantizer;
             let mut bytes = Vec::new();

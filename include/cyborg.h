@@ -568,11 +568,19 @@ typedef struct cyborg_index cyborg_index;
  */
 typedef int32_t cyborg_metric;
 
-/** How vectors are coded in lists once an index is trained: one of the CYBORG_QUANTIZER_ numbers. */
+/**
+ * How vectors are coded in lists once an index is trained: one of the CYBORG_QUANTIZER_ numbers. A query reads the codes
+ * of the lists it looks into, so their size decides its speed and the memory of the cache. Full vectors are stored
+ * beside codes (FLAT excepted) and read for the best candidates only: those are ranked again, so distances are exact.
+ * Take AUTO unless you have measured. Below, d is the dimension; cyborg_index_info.code_bytes tells the bytes.
+ */
 typedef int32_t cyborg_quantizer;
 
 /** What ids are: one of the CYBORG_ID_KIND_ numbers, 0 = BYTES. */
 typedef int32_t cyborg_id_kind;
+
+/** How vectors are stored: one of the CYBORG_VECTOR_PRECISION_ numbers, 0 = F32. */
+typedef int32_t cyborg_vector_precision;
 
 /** How an index is made. Start from CYBORG_INDEX_OPTIONS_INIT. */
 typedef struct cyborg_index_options {
@@ -584,7 +592,7 @@ typedef struct cyborg_index_options {
     cyborg_metric metric;
     /** How vectors are coded once trained; 0 = AUTO. */
     cyborg_quantizer quantizer;
-    /** Bits a dimension of quantizer SQ; 0 = 8, the only size of this version. */
+    /** Bits a dimension of quantizer SQ: 8, 4 or 2; 0 = 8. Must be 0 with another quantizer. */
     uint32_t sq_bits;
     /** What ids are; 0 = BYTES. */
     cyborg_id_kind id_kind;
@@ -594,12 +602,34 @@ typedef struct cyborg_index_options {
     float target_recall;
     /** Items that an untrained index, or a list on average, may hold before an upsert starts training; 0 = 10000. */
     uint64_t retrain_threshold;
-    /** Seed of sampling and clustering: the same seed and items give the same lists. Default 0. */
+    /**
+     * Seed of sampling, clustering and quantizers: the same seed and items give the same lists and codes. Default 0.
+     */
     uint64_t seed;
+    /**
+     * Parts of a vector that quantizer PQ codes, 1 to the dimension, which they need not divide; 0 = half the
+     * dimension with pq_bits 4, a quarter with 8. Must be 0 with another quantizer.
+     */
+    uint32_t pq_m;
+    /**
+     * Bits of the code of a part, 4 or 8; 0 = 4, which is scanned far quicker. Must be 0 with another quantizer than PQ.
+     */
+    uint32_t pq_bits;
+    /**
+     * 1 = quantizer PQ learns a rotation that evens out its parts (OPQ): better codes for data whose dimensions depend
+     * on each other, and a longer training; at most 2048 dimensions. Default 0, and must be with another quantizer.
+     */
+    uint32_t pq_rotation;
+    /** Bits a dimension of quantizer RABITQ, 1 to 8; 0 = 4. Must be 0 with another quantizer. */
+    uint32_t rabitq_bits;
+    /** How vectors are stored; 0 = F32. */
+    cyborg_vector_precision vector_precision;
+    /** Must be 0. */
+    uint32_t reserved;
 } cyborg_index_options;
 
 /** Sets struct_size and zeroes all other fields. */
-#define CYBORG_INDEX_OPTIONS_INIT {sizeof(cyborg_index_options), 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define CYBORG_INDEX_OPTIONS_INIT {sizeof(cyborg_index_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /** How an index is opened. Start from CYBORG_OPEN_OPTIONS_INIT. */
 typedef struct cyborg_open_options {
@@ -612,6 +642,87 @@ typedef struct cyborg_open_options {
 /** Sets struct_size and zeroes all other fields. */
 #define CYBORG_OPEN_OPTIONS_INIT {sizeof(cyborg_open_options), 0}
 
+/** sqrt(sum (a - b)^2). */
+#define CYBORG_METRIC_EUCLIDEAN 1
+/** sum (a - b)^2. */
+#define CYBORG_METRIC_SQUARED_EUCLIDEAN 2
+/** 1 - cos(a, b). Vectors are normalised when they are taken in, and a zero vector is refused. */
+#define CYBORG_METRIC_COSINE 3
+/** Minus the dot product. */
+#define CYBORG_METRIC_INNER_PRODUCT 4
+
+/** The library's choice, made anew by each training; cyborg_index_describe() tells it. */
+#define CYBORG_QUANTIZER_AUTO 0
+
+/**
+ * Full vectors, exact: for small indexes, and where no neighbour in the lists looked into may be lost. 4 d bytes a
+ * vector, 2 d with vector_precision F16; stored once.
+ */
+#define CYBORG_QUANTIZER_FLAT 1
+
+/**
+ * Scalar codes of sq_bits bits a dimension. The quickest to train and, at 4 bits, the quickest to search at high recall.
+ * d sq_bits / 8 bytes a vector, rounded up to whole groups of 4 bytes; 4 more under the euclidean metrics.
+ */
+#define CYBORG_QUANTIZER_SQ 2
+
+/**
+ * Product quantization: pq_m parts of a vector, each the nearest of 2^pq_bits learned values. The smallest codes where
+ * dimensions depend on each other; training takes longest. pq_m pq_bits / 8 bytes a vector, and a few more.
+ */
+#define CYBORG_QUANTIZER_PQ 3
+
+/**
+ * RaBitQ: rabitq_bits bits a dimension after a random rotation, with an error bound for each vector, so that only
+ * candidates which can still be results are ranked again. Needs no even data. d rabitq_bits / 8 bytes a vector, and
+ * some 8 more.
+ */
+#define CYBORG_QUANTIZER_RABITQ 4
+
+/** float32, as given. */
+#define CYBORG_VECTOR_PRECISION_F32 1
+
+/**
+ * float16: half the bytes, three decimal digits. Vectors are rounded when they are taken in, and come back rounded;
+ * an element beyond -65504 to 65504 is refused.
+ */
+#define CYBORG_VECTOR_PRECISION_F16 2
+
+/** Byte strings of 1 to CYBORG_MAX_ID_LEN bytes; any bytes, text is usual. */
+#define CYBORG_ID_KIND_BYTES 1
+/** 64-bit numbers. */
+#define CYBORG_ID_KIND_U64 2
+
+/**
+ * Makes an index and opens it. name is 1 to CYBORG_MAX_NAME_LEN bytes of UTF-8 and stays readable in the store; key is
+ * CYBORG_KEY_LEN random bytes. options may be NULL. Free the index with cyborg_index_free().
+ * Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, ALREADY_EXISTS, store.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_index_create(cyborg_db *db, const char *name, const uint8_t *key, size_t key_len,
+        const cyborg_index_options *options, cyborg_index **out_index, cyborg_error **err);
+
+/**
+ * Opens an index with its key. options may be NULL. Free the index with cyborg_index_free().
+ * Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, NOT_FOUND, WRONG_KEY, VERSION, store.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_index_open(cyborg_db *db, const char *name, const uint8_t *key, size_t key_len,
+        const cyborg_open_options *options, cyborg_index **out_index, cyborg_error **err);
+
+/**
+ * Frees an index handle. NULL and stale handles are allowed; never fails. Neither stops nor waits for training.
+ * Since: 0.1
+ */
+CYBORG_API void cyborg_index_free(cyborg_index *index);
+
+/* ===========================================================================================================
+ * Describe: what an index is, how it is trained and how large it is
+ * =========================================================================================================== */
+
+/** Points of a recall curve in cyborg_index_info. */
+#define CYBORG_RECALL_POINTS 16
+
 /**
  * Configuration and state of an index. Set struct_size (or start from CYBORG_INDEX_INFO_INIT) before passing it in.
  */
@@ -622,9 +733,9 @@ typedef struct cyborg_index_info {
     uint32_t dimension;
     /** Metric. */
     cyborg_metric metric;
-    /** Quantizer of trained lists: FLAT or SQ. */
+    /** Quantizer of the present lists; FLAT while untrained. */
     cyborg_quantizer quantizer;
-    /** Bits a dimension: 8 for SQ, 32 for FLAT. */
+    /** Its bits: of a dimension for SQ and RABITQ, of a part for PQ; 32 or 16 for FLAT. */
     uint32_t quantizer_bits;
     /** Kind of the ids. */
     cyborg_id_kind id_kind;
@@ -650,10 +761,40 @@ typedef struct cyborg_index_info {
     uint64_t retrain_threshold;
     /** As configured. */
     uint64_t seed;
+    /** Quantizer as configured: AUTO where the library chooses. */
+    cyborg_quantizer configured_quantizer;
+    /** Its bits as configured, or the default; 0 for AUTO and FLAT. */
+    uint32_t configured_bits;
+    /** pq_m as configured, 0 = automatic. */
+    uint32_t configured_m;
+    /** pq_rotation as configured. */
+    uint32_t configured_rotation;
+    /** Parts of a vector in the present lists; 0 unless their quantizer is PQ. */
+    uint32_t quantizer_m;
+    /** 1 when the vectors of the present lists were rotated by PQ. */
+    uint32_t quantizer_rotation;
+    /** How vectors are stored. */
+    cyborg_vector_precision vector_precision;
+    /** Bytes of the code of one vector in the present lists; 0 while the dimension is not known. */
+    uint32_t code_bytes;
+    /** Held-out items used as queries when the recall curve of the present lists was measured; 0 = none. */
+    uint32_t recall_queries;
+    /** 0. */
+    uint32_t reserved;
+    /**
+     * Up to 16 points of the recall curve, see cyborg_index_recall_curve(): lists looked into, rising; 0 past the last.
+     */
+    uint32_t recall_at_10_probes[CYBORG_RECALL_POINTS];
+    /** Share of the 10 nearest that lie in so many lists, rising. */
+    float recall_at_10[CYBORG_RECALL_POINTS];
+    /** The same for the 100 nearest: lists looked into. */
+    uint32_t recall_at_100_probes[CYBORG_RECALL_POINTS];
+    /** The same for the 100 nearest: their share. */
+    float recall_at_100[CYBORG_RECALL_POINTS];
 } cyborg_index_info;
 
 /** Sets struct_size and zeroes all other fields. */
-#define CYBORG_INDEX_INFO_INIT {sizeof(cyborg_index_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define CYBORG_INDEX_INFO_INIT {sizeof(cyborg_index_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}, {0}, {0}, {0}}
 
 /**
  * Sizes and counters of an index. Set struct_size (or start from CYBORG_INDEX_STATS_INFO_INIT) before passing it in.
@@ -692,50 +833,6 @@ typedef struct cyborg_index_stats_info {
 /** Sets struct_size and zeroes all other fields. */
 #define CYBORG_INDEX_STATS_INFO_INIT {sizeof(cyborg_index_stats_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
-/** sqrt(sum (a - b)^2). */
-#define CYBORG_METRIC_EUCLIDEAN 1
-/** sum (a - b)^2. */
-#define CYBORG_METRIC_SQUARED_EUCLIDEAN 2
-/** 1 - cos(a, b). Vectors are normalised when they are taken in, and a zero vector is refused. */
-#define CYBORG_METRIC_COSINE 3
-/** Minus the dot product. */
-#define CYBORG_METRIC_INNER_PRODUCT 4
-
-/** The library's choice. */
-#define CYBORG_QUANTIZER_AUTO 0
-/** Full float32 vectors. */
-#define CYBORG_QUANTIZER_FLAT 1
-/** Scalar codes of sq_bits bits a dimension; the best candidates are reranked by their full vectors. */
-#define CYBORG_QUANTIZER_SQ 2
-
-/** Byte strings of 1 to CYBORG_MAX_ID_LEN bytes; any bytes, text is usual. */
-#define CYBORG_ID_KIND_BYTES 1
-/** 64-bit numbers. */
-#define CYBORG_ID_KIND_U64 2
-
-/**
- * Makes an index and opens it. name is 1 to CYBORG_MAX_NAME_LEN bytes of UTF-8 and stays readable in the store; key is
- * CYBORG_KEY_LEN random bytes. options may be NULL. Free the index with cyborg_index_free().
- * Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, ALREADY_EXISTS, store.
- * Since: 0.1
- */
-CYBORG_API cyborg_status cyborg_index_create(cyborg_db *db, const char *name, const uint8_t *key, size_t key_len,
-        const cyborg_index_options *options, cyborg_index **out_index, cyborg_error **err);
-
-/**
- * Opens an index with its key. options may be NULL. Free the index with cyborg_index_free().
- * Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, NOT_FOUND, WRONG_KEY, VERSION, store.
- * Since: 0.1
- */
-CYBORG_API cyborg_status cyborg_index_open(cyborg_db *db, const char *name, const uint8_t *key, size_t key_len,
-        const cyborg_open_options *options, cyborg_index **out_index, cyborg_error **err);
-
-/**
- * Frees an index handle. NULL and stale handles are allowed; never fails. Neither stops nor waits for training.
- * Since: 0.1
- */
-CYBORG_API void cyborg_index_free(cyborg_index *index);
-
 /**
  * Reads the configuration and state of an index.
  * Statuses: common, INVALID_ARGUMENT, store.
@@ -743,6 +840,17 @@ CYBORG_API void cyborg_index_free(cyborg_index *index);
  */
 CYBORG_API cyborg_status cyborg_index_describe(const cyborg_index *index, cyborg_index_info *out_info,
         cyborg_error **err);
+
+/**
+ * Reads the recall curve that training measured: how much of the true k nearest neighbours lie in the lists that a query
+ * with so many n_probes looks into. k is 10 or 100. Writes n points, rising, into out_probes and out_recalls, which
+ * have room for capacity, and n into out_count; n is 0 while untrained and where too few items were there to measure.
+ * With capacity 0 the arrays may be NULL and n alone is told. What codes lose comes on top, and rerank makes up for it.
+ * Statuses: common, INVALID_ARGUMENT, BUFFER_TOO_SMALL (needed, got), store.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_index_recall_curve(const cyborg_index *index, uint32_t k, uint32_t *out_probes,
+        float *out_recalls, size_t capacity, size_t *out_count, cyborg_error **err);
 
 /**
  * Reads the sizes and counters of an index.

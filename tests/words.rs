@@ -124,16 +124,16 @@ fn every_list_probed_is_as_good_as_exact_search() {
 fn every_quantizer_keeps_its_recall() {
     let pq = |m, bits, rotation| QuantizerSpec::Pq { m, bits, rotation };
     let floors = [
-        (QuantizerSpec::SQ8, 0.0, 0.0),
-        (QuantizerSpec::SQ4, 0.0, 0.0),
-        (QuantizerSpec::SQ2, 0.0, 0.0),
-        (pq(0, 4, false), 0.0, 0.0),
-        (pq(0, 8, false), 0.0, 0.0),
-        (pq(0, 4, true), 0.0, 0.0),
-        (QuantizerSpec::RaBitQ { bits: 1 }, 0.0, 0.0),
-        (QuantizerSpec::RaBitQ { bits: 2 }, 0.0, 0.0),
-        (QuantizerSpec::RaBitQ { bits: 4 }, 0.0, 0.0),
-        (QuantizerSpec::RaBitQ { bits: 8 }, 0.0, 0.0),
+        (QuantizerSpec::SQ8, 9.0, 9.0),
+        (QuantizerSpec::SQ4, 9.0, 9.0),
+        (QuantizerSpec::SQ2, 9.0, 9.0),
+        (pq(0, 4, false), 9.0, 9.0),
+        (pq(0, 8, false), 9.0, 9.0),
+        (pq(0, 4, true), 9.0, 9.0),
+        (QuantizerSpec::RaBitQ { bits: 1 }, 9.0, 9.0),
+        (QuantizerSpec::RaBitQ { bits: 2 }, 9.0, 9.0),
+        (QuantizerSpec::RaBitQ { bits: 4 }, 9.0, 9.0),
+        (QuantizerSpec::RaBitQ { bits: 8 }, 9.0, 9.0),
     ];
     let mut low = String::new();
     for (quantizer, codes, default) in floors {

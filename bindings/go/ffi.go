@@ -304,19 +304,16 @@ func describe(index indexHandle) (IndexInfo, error) {
 		},
 		VectorPrecision: VectorPrecision(i.vector_precision), CodeBytes: int(i.code_bytes),
 		RecallQueries: int(i.recall_queries),
-		RecallAt10:    recallPoints(i.recall_at_10_probes[:], i.recall_at_10[:]),
-		RecallAt100:   recallPoints(i.recall_at_100_probes[:], i.recall_at_100[:]),
+		RecallAt10:    [RecallPoints]RecallPoint(recallPoints(i.recall_at_10_probes[:], i.recall_at_10[:])),
+		RecallAt100:   [RecallPoints]RecallPoint(recallPoints(i.recall_at_100_probes[:], i.recall_at_100[:])),
 	}, nil
 }
 
-// recallPoints pairs probes and recalls up to the first that has no probes.
+// recallPoints pairs probes and recalls.
 func recallPoints(probes []C.uint32_t, recalls []C.float) []RecallPoint {
-	var points []RecallPoint
+	points := make([]RecallPoint, len(probes))
 	for i, n := range probes {
-		if n == 0 {
-			break
-		}
-		points = append(points, RecallPoint{Probes: int(n), Recall: float32(recalls[i])})
+		points[i] = RecallPoint{Probes: int(n), Recall: float32(recalls[i])}
 	}
 	return points
 }

@@ -23,7 +23,7 @@ func TestConstantsAreThoseOfTheHeader(t *testing.T) {
 	ours := map[string]int64{
 		"KEY_LEN": KeyLen, "MAX_NAME_LEN": MaxNameLen, "MAX_DIMENSION": MaxDimension, "MAX_LISTS": MaxLists,
 		"MAX_ID_LEN": MaxIDLen, "MAX_METADATA_LEN": MaxMetadataLen, "MAX_CONTENTS_LEN": MaxContentsLen,
-		"MAX_BATCH_BYTES": MaxBatchBytes, "DEFAULT_TOP_K": DefaultTopK, "MAX_TOP_K": MaxTopK,
+		"MAX_BATCH_BYTES": MaxBatchBytes, "RECALL_POINTS": RecallPoints, "DEFAULT_TOP_K": DefaultTopK, "MAX_TOP_K": MaxTopK,
 		"QUANTIZER_AUTO": 0, "QUANTIZER_FLAT": int64(Flat), "QUANTIZER_SQ": int64(SQ), "QUANTIZER_PQ": int64(PQ),
 		"QUANTIZER_RABITQ":     int64(RaBitQ),
 		"VECTOR_PRECISION_F32": int64(Float32), "VECTOR_PRECISION_F16": int64(Float16),

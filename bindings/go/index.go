@@ -70,9 +70,9 @@ type IndexInfo struct {
 	Seed             uint64
 	// Count of items, Generation (how often trained) and Sequence (number of the last commit).
 	Count, Generation, Sequence uint64
-	// RecallAt10 and RecallAt100 are up to 16 points of the recall curves, see RecallCurve; RecallQueries is the number of
-	// held-out items they were measured with, 0 = not measured.
-	RecallAt10, RecallAt100 []RecallPoint
+	// RecallAt10 and RecallAt100 are up to 16 points of the recall curves, see RecallCurve, zero past the last;
+	// RecallQueries is the number of held-out items they were measured with, 0 = not measured.
+	RecallAt10, RecallAt100 [RecallPoints]RecallPoint
 	RecallQueries           int
 }
 

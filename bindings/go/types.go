@@ -23,6 +23,8 @@ const (
 	MaxContentsLen = 16777216
 	// MaxBatchBytes is the most that one call carries: vectors, ids, metadata and contents together.
 	MaxBatchBytes = 1073741824
+	// RecallPoints is the number of points of a recall curve in IndexInfo.
+	RecallPoints = 16
 	// DefaultTopK is the number of results of a query that does not say.
 	DefaultTopK = 100
 	// MaxTopK is the most results of one query.

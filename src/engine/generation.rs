@@ -31,7 +31,7 @@ impl Generation {
             number: 0,
             items: 0,
             centroids: Centroids::new(dim, vec![0.0; dim])?,
-            quantizer: Quantizer::flat(similarity, precision, dim),
+            quantizer: Quantizer::flat(similarity, dim, precision),
             curve: RecallCurve::default(),
         })
     }

@@ -190,7 +190,10 @@ impl Index {
         let spec = s.config.quantizer.unwrap_or_else(automatic).resolve(dim as u32);
         let exec = &self.shared.exec;
         let fit = Sample { rows: &sample, lists: &assignment, centroids: &centroids, seed: plan.seed, exec, watch };
-        let quantizer = Quantizer::train(spec, similarity, &fit)?;
+        let quantizer = match spec {
+            QuantizerSpec::Flat => Quantizer::flat(similarity, dim, s.config.vector_precision),
+            _ => Quantizer::train(spec, similarity, &fit)?,
+        };
         watch.check()?;
         let number = s.generation.as_ref().map_or(0, |g| g.number) + 1;
         let calibrator = Calibrator::new(s.config.metric, &centroids, &held_out, &self.shared.exec, watch)?;

@@ -127,7 +127,7 @@ pub struct cyborg_index_options {
     /// Bits of the code of a part, 4 or 8; 0 = 4, which is scanned far quicker. Must be 0 with another quantizer than PQ.
     pub pq_bits: u32,
     /// 1 = quantizer PQ learns a rotation that evens out its parts (OPQ): better codes for data whose dimensions depend
-    /// on each other, and a longer training. Default 0, and must be with another quantizer.
+    /// on each other, and a longer training; at most 2048 dimensions. Default 0, and must be with another quantizer.
     pub pq_rotation: u32,
     /// Bits a dimension of quantizer RABITQ, 1 to 8; 0 = 4. Must be 0 with another quantizer.
     pub rabitq_bits: u32,

@@ -6,6 +6,8 @@ mod pq;
 
 use crate::types::Similarity;
 
+use super::bounds::finish;
+use super::halves::{narrow, widen};
 use super::panels::{PANEL_GROUP, Rows, WIDTH, offer2};
 use super::{Best, GROUP, GROUP_BYTES, Kernels, LANES, Level, Panels, Table, code_bytes, sq_stride};
 
@@ -16,8 +18,15 @@ pub(super) static KERNELS: Kernels = Kernels {
         l2,
         rows,
         flat_blocks,
+        dot16: |a, b| dot(a, &widened(b)),
+        l2_16: |a, b| l2(a, &widened(b)),
+        rows16: |similarity, query, all, out| rows(similarity, query, &widened(all), out),
+        flat16_blocks: |similarity, query, blocks, out| flat_blocks(similarity, query, &widened(blocks), out),
+        to_f16: |values, out| values.iter().zip(out).for_each(|(&value, out)| *out = narrow(value)),
+        from_f16: |values, out| values.iter().zip(out).for_each(|(&value, out)| *out = widen(value)),
         code_blocks,
         sq_blocks,
+        finish,
         above,
         assign,
         assign2,
@@ -26,6 +35,11 @@ pub(super) static KERNELS: Kernels = Kernels {
         nearest: pq::nearest,
     },
 };
+
+/// The values of float16 numbers.
+fn widened(halves: &[u16]) -> Vec<f32> {
+    halves.iter().map(|&half| widen(half)).collect()
+}
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum::<f64>() as f32

@@ -7,7 +7,7 @@
 //! rounded to bytes, `<q_j, codeword> ~ low_j + scale * u`, of one scale for all, so a scan adds whole numbers:
 //! * Dot: `<q, x> ~ <q, c> + <q, r^>`: one product with the centroid a list, no term.
 //! * L2: `-|q - x|^2 ~ -|q - c|^2 + 2 <q - m, r^> + term` with the term and the mean `m` of the centroids of
-//!   [`super::sq8`], so tables are made once a query and not once a list.
+//!   [`super::sq`], so tables are made once a query and not once a list.
 //!
 //! Errors, beside float32 rounding: a decoded vector is the centroid plus its codewords. A score is within
 //! `m * scale / 2` (`scale` the greatest range of a table / 255; L2: twice that) of the score of the decoded vector

@@ -16,21 +16,21 @@ type Sums = [__m256i; 2];
 
 /// Signed bytes of four dimensions as words: (0, 2) and (1, 3).
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn split_signed(four: __m256i) -> [__m256i; 2] {
     [_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(four)), _mm256_srai_epi16::<8>(four)]
 }
 
 /// Unsigned bytes of four dimensions as words: (0, 2) and (1, 3).
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn split_unsigned(four: __m256i) -> [__m256i; 2] {
     [_mm256_and_si256(four, _mm256_set1_epi16(0xff)), _mm256_srli_epi16::<8>(four)]
 }
 
 /// `sum` plus the four products of each 32-bit lane.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn add_products(sum: __m256i, u: [__m256i; 2], q: [__m256i; 2]) -> __m256i {
     let products = _mm256_add_epi32(_mm256_madd_epi16(u[0], q[0]), _mm256_madd_epi16(u[1], q[1]));
     _mm256_add_epi32(sum, products)
@@ -39,7 +39,7 @@ pub(super) fn add_products(sum: __m256i, u: [__m256i; 2], q: [__m256i; 2]) -> __
 /// Sums of `B` blocks from the front of `blocks`. The next `B` blocks are prefetched, because the CPU's own
 /// prefetchers start anew with each short stream.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn sums<const BITS: i32, const B: usize>(query: &[i8], blocks: &[u8], stride: usize) -> [Sums; B] {
     let parts = (8 / BITS) as usize;
     let groups = query.as_chunks::<GROUP>().0.chunks_exact(parts);
@@ -79,7 +79,7 @@ fn sums<const BITS: i32, const B: usize>(query: &[i8], blocks: &[u8], stride: us
 
 /// Hands the sums of `n` blocks to `take`, with their position.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn each<const BITS: i32>(query: &[i8], blocks: &[u8], stride: usize, n: usize, mut take: impl FnMut(usize, Sums)) {
     let mut b = 0;
     while b + AT_ONCE <= n {
@@ -95,7 +95,7 @@ fn each<const BITS: i32>(query: &[i8], blocks: &[u8], stride: usize, n: usize, m
 
 /// As [`each`], for a width known when it runs.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn each_of(bits: u32, (query, blocks, stride): (&[i8], &[u8], usize), n: usize, take: impl FnMut(usize, Sums)) {
     match bits {
         1 => each::<1>(query, blocks, stride, n, take),
@@ -105,7 +105,7 @@ fn each_of(bits: u32, (query, blocks, stride): (&[i8], &[u8], usize), n: usize, 
     }
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn code_blocks(bits: u32, query: &[i8], blocks: &[u8], stride: usize, out: &mut [i32]) {
     let out = out.as_chunks_mut::<LANES>().0;
     each_of(bits, (query, blocks, stride), out.len(), |b, sums| {
@@ -116,7 +116,7 @@ pub(super) fn code_blocks(bits: u32, query: &[i8], blocks: &[u8], stride: usize,
     });
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn sq_blocks(bits: u32, query: &[i8], scale: f32, offset: f32, blocks: &[u8], terms: bool, out: &mut [f32]) {
     let stride = sq_stride(bits, query, terms);
     let out = out.as_chunks_mut::<LANES>().0;
@@ -127,7 +127,7 @@ pub(super) fn sq_blocks(bits: u32, query: &[i8], scale: f32, offset: f32, blocks
 
 /// `scale * sum + offset (+ term)`, rounded after each step as the scalar level does: no FMA.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn finish(sums: Sums, scale: f32, offset: f32, block: &[u8], terms: bool, out: &mut [f32; LANES]) {
     for (half, sum) in sums.into_iter().enumerate() {
         let scaled = _mm256_mul_ps(_mm256_set1_ps(scale), _mm256_cvtepi32_ps(sum));

@@ -1,4 +1,4 @@
-//! The AVX2 + FMA level: 8 lanes a register, a block of 16 vectors is two of them.
+//! The AVX2 + FMA + F16C level: 8 lanes a register, a block of 16 vectors is two of them.
 //!
 //! Bytes are multiplied as 16-bit halves (`vpmaddwd`): `vpmaddubsw` would saturate. Functions here are `unsafe` to
 //! call from outside only because their instructions must exist; [`super::level`] sees to that.
@@ -8,7 +8,7 @@ mod codes;
 mod floats;
 pub(super) mod pq;
 
-use super::{Kernels, Level, Table};
+use super::{Kernels, Level, Table, bounds};
 
 pub(super) static KERNELS: Kernels = Kernels {
     level: Level::Avx2,
@@ -17,8 +17,15 @@ pub(super) static KERNELS: Kernels = Kernels {
         l2: floats::l2,
         rows: floats::rows,
         flat_blocks: floats::flat_blocks,
+        dot16: floats::dot,
+        l2_16: floats::l2,
+        rows16: floats::rows,
+        flat16_blocks: floats::flat_blocks,
+        to_f16: floats::to_f16,
+        from_f16: floats::from_f16,
         code_blocks: codes::code_blocks,
         sq_blocks: codes::sq_blocks,
+        finish: bounds::finish_avx2,
         above: floats::above,
         assign: assign::assign,
         assign2: assign::assign2,

@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::kernels::pq::{self, ENTRIES, GROUP_TABLES, LINE, Tables};
+use crate::kernels::pq::{ENTRIES, GROUP_TABLES, LINE, Tables};
 use crate::kernels::{LANES, TERM_BYTES};
 
 /// Blocks summed at once: the tables of a group are loaded for all of them.
@@ -115,7 +115,38 @@ pub(in crate::kernels) fn pq8_blocks(tables: &Tables, blocks: &[u8], out: &mut [
     }
 }
 
+/// Codewords whose sums are in flight together.
+const WORDS: usize = 4;
+
+/// Vectors are the lanes, 8 at a time, so nothing is summed or compared across them. Products are rounded: no FMA.
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn nearest(codewords: &[f32], bias: &[f32], blocks: &[f32], out: &mut [u8]) {
-    pq::nearest(codewords, bias, blocks, out);
+    let dim = codewords.len() / bias.len();
+    for (h, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        let block = &blocks[h / 2 * dim * LANES..][..dim * LANES].as_chunks::<LANES>().0[..dim];
+        let mut best = _mm256_set1_ps(f32::NEG_INFINITY);
+        let mut code = _mm256_setzero_ps();
+        for (w, bias) in bias.as_chunks::<WORDS>().0.iter().enumerate() {
+            let first = w / 4 * dim * LANES + w % 4 * WORDS;
+            let mut sums = bias.map(|bias| _mm256_set1_ps(bias));
+            for (j, x) in block.iter().enumerate() {
+                // SAFETY: 8 of 16 floats.
+                let x = unsafe { _mm256_loadu_ps(x.as_ptr().add(h % 2 * 8)) };
+                let words: &[f32; WORDS] = &codewords[first + j * LANES..].as_chunks().0[0];
+                for c in 0..WORDS {
+                    sums[c] = _mm256_add_ps(sums[c], _mm256_mul_ps(x, _mm256_set1_ps(words[c])));
+                }
+            }
+            for c in 0..WORDS {
+                let better = _mm256_cmp_ps::<_CMP_GT_OQ>(sums[c], best);
+                best = _mm256_blendv_ps(best, sums[c], better);
+                let position = _mm256_castsi256_ps(_mm256_set1_epi32((w * WORDS + c) as i32));
+                code = _mm256_blendv_ps(code, position, better);
+            }
+        }
+        let mut codes = [0u32; 8];
+        // SAFETY: `codes` is 8 integers.
+        unsafe { _mm256_storeu_si256(codes.as_mut_ptr().cast(), _mm256_castps_si256(code)) };
+        *out = codes.map(|code| code as u8);
+    }
 }

@@ -6,7 +6,7 @@
 use std::arch::x86_64::*;
 
 use crate::kernels::avx2;
-use crate::kernels::pq::{self, ENTRIES, GROUP_TABLES, LINE, Tables};
+use crate::kernels::pq::{ENTRIES, GROUP_TABLES, LINE, Tables};
 use crate::kernels::{LANES, TERM_BYTES};
 
 /// Blocks summed at once: tables are loaded for all of them.
@@ -162,7 +162,42 @@ fn four_blocks(tables: &Tables, blocks: &[u8], out: &mut [f32]) {
     }
 }
 
+/// Codewords whose sums are in flight together.
+const WORDS: usize = 8;
+
+/// Vectors are the lanes, so nothing is summed or compared across them. Products are rounded: no FMA.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 pub(super) fn nearest(codewords: &[f32], bias: &[f32], blocks: &[f32], out: &mut [u8]) {
-    pq::nearest(codewords, bias, blocks, out);
+    let dim = codewords.len() / bias.len();
+    for (b, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+        let block = &blocks[b * dim * LANES..][..dim * LANES].as_chunks::<LANES>().0[..dim];
+        // Two chains, of even and odd codewords: one would wait for itself.
+        let mut best = [_mm512_set1_ps(f32::NEG_INFINITY); 2];
+        let mut code = [_mm512_setzero_si512(); 2];
+        for (w, bias) in bias.as_chunks::<WORDS>().0.iter().enumerate() {
+            let first = w / 2 * dim * LANES + w % 2 * WORDS;
+            let mut sums = bias.map(|bias| _mm512_set1_ps(bias));
+            for (j, x) in block.iter().enumerate() {
+                // SAFETY: 16 floats.
+                let x = unsafe { _mm512_loadu_ps(x.as_ptr()) };
+                let words: &[f32; WORDS] = &codewords[first + j * LANES..].as_chunks().0[0];
+                for c in 0..WORDS {
+                    sums[c] = _mm512_add_ps(sums[c], _mm512_mul_ps(x, _mm512_set1_ps(words[c])));
+                }
+            }
+            for c in 0..WORDS {
+                let better = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(sums[c], best[c % 2]);
+                best[c % 2] = _mm512_mask_mov_ps(best[c % 2], better, sums[c]);
+                let position = _mm512_set1_epi32((w * WORDS + c) as i32);
+                code[c % 2] = _mm512_mask_mov_epi32(code[c % 2], better, position);
+            }
+        }
+        // The odd chain where it is greater, or equal with the lower code.
+        let greater = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(best[1], best[0]);
+        let equal = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(best[1], best[0]);
+        let lower = _mm512_mask_cmplt_epi32_mask(equal, code[1], code[0]);
+        let code = _mm512_mask_mov_epi32(code[0], greater | lower, code[1]);
+        // SAFETY: `out` is 16 bytes.
+        unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(code)) };
+    }
 }

@@ -7,7 +7,7 @@ mod codes;
 mod floats;
 mod pq;
 
-use super::{Kernels, Level, Table};
+use super::{Kernels, Level, Table, bounds};
 
 pub(super) static KERNELS: Kernels = Kernels {
     level: Level::Portable,
@@ -16,8 +16,15 @@ pub(super) static KERNELS: Kernels = Kernels {
         l2: floats::l2,
         rows: floats::rows,
         flat_blocks: floats::flat_blocks,
+        dot16: floats::dot,
+        l2_16: floats::l2,
+        rows16: floats::rows,
+        flat16_blocks: floats::flat_blocks,
+        to_f16: floats::to_f16,
+        from_f16: floats::from_f16,
         code_blocks: codes::code_blocks,
         sq_blocks: codes::sq_blocks,
+        finish: bounds::finish,
         above: floats::above,
         assign: assign::assign,
         assign2: assign::assign2,

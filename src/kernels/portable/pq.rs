@@ -4,7 +4,7 @@ use bytemuck::cast;
 use wide::{u8x16, u16x8};
 
 use crate::kernels::LANES;
-use crate::kernels::pq::{self, ENTRIES, GROUP_TABLES, LINE, Tables};
+use crate::kernels::pq::{ENTRIES, GROUP_TABLES, LINE, Tables};
 
 /// Groups whose sums of entries stay within 16 bits: 4 entries a group go to each place.
 const FLUSH: usize = 32;
@@ -56,6 +56,47 @@ pub(super) fn pq8_blocks(tables: &Tables, blocks: &[u8], out: &mut [f32]) {
     }
 }
 
+/// Codewords whose sums are in flight together.
+const AT_ONCE: usize = 2;
+
+/// Plain loops over 16 lanes, which the compiler turns into registers: vectors are the lanes, so nothing is summed or
+/// compared across them.
 pub(super) fn nearest(codewords: &[f32], bias: &[f32], blocks: &[f32], out: &mut [u8]) {
-    pq::nearest(codewords, bias, blocks, out);
+    let dim = codewords.len() / bias.len();
+    for (block, out) in blocks.chunks_exact(dim * LANES).zip(out.as_chunks_mut::<LANES>().0) {
+        nearest_of(dim, codewords, bias, block.as_chunks().0, out);
+    }
+}
+
+#[inline(always)]
+fn nearest_of(dim: usize, codewords: &[f32], bias: &[f32], block: &[[f32; LANES]], out: &mut [u8; LANES]) {
+    let mut best = [f32::NEG_INFINITY; LANES];
+    let mut code = [0u32; LANES];
+    for (b, bias) in bias.as_chunks::<LANES>().0.iter().enumerate() {
+        let words = &codewords[b * dim * LANES..][..dim * LANES].as_chunks::<LANES>().0[..dim];
+        for half in 0..LANES / AT_ONCE {
+            let first = half * AT_ONCE;
+            let mut sums = [[0f32; LANES]; AT_ONCE];
+            for (c, sum) in sums.iter_mut().enumerate() {
+                *sum = [bias[first + c]; LANES];
+            }
+            for (x, words) in block.iter().zip(words) {
+                for (c, sum) in sums.iter_mut().enumerate() {
+                    let word = words[first + c];
+                    for v in 0..LANES {
+                        sum[v] += x[v] * word;
+                    }
+                }
+            }
+            for (c, sum) in sums.iter().enumerate() {
+                let position = (b * LANES + first + c) as u32;
+                for v in 0..LANES {
+                    let better = sum[v] > best[v];
+                    code[v] = if better { position } else { code[v] };
+                    best[v] = if better { sum[v] } else { best[v] };
+                }
+            }
+        }
+    }
+    *out = code.map(|code| code as u8);
 }

@@ -15,14 +15,16 @@ use crate::quant::Sample;
 use crate::rng::Rng;
 use crate::types::Similarity;
 
-/// Rows a codeword is fitted to at most.
-const ROWS: usize = 256;
+/// Rows a codeword, and rows in all, that codewords are fitted to. On `GloVe` residuals (25 of 256 codewords) half of
+/// the rows leave an error 1 % greater.
+const ROWS: usize = 1024;
+const MOST_ROWS: usize = 1 << 16;
 /// Rows a codeword that the start is drawn from.
 const START_ROWS: usize = 16;
-/// Passes at most.
-pub(super) const PASSES: usize = 20;
+/// Passes at most: 40 would lower the error by 0.5 % more.
+const PASSES: usize = 25;
 /// A pass that lowers the error by less than this share is the last.
-const TOLERANCE: f64 = 1e-3;
+const TOLERANCE: f64 = 3e-4;
 /// Multiplications between two looks at the watch: some milliseconds.
 const STEP: usize = 1 << 24;
 /// Residuals are cut off here, so that squares stay finite.
@@ -54,7 +56,7 @@ pub(super) struct Residuals<'a> {
 impl<'a> Residuals<'a> {
     /// As many as `words` codewords are fitted to.
     pub(super) fn new(sample: &'a Sample<'a>, rotation: Option<&'a [f32]>, words: usize) -> Self {
-        Self { sample, rotation, taken: sample.lists.len().min(words * ROWS) }
+        Self { sample, rotation, taken: sample.lists.len().min((words * ROWS).min(MOST_ROWS)) }
     }
 
     /// At most `most` of them.
@@ -247,7 +249,7 @@ impl Part<'_> {
                     book[place(dim, k, j)] = (sum / f64::from(count)) as f32;
                 }
             }
-            if before - error <= TOLERANCE * before {
+            if before.is_finite() && before - error <= TOLERANCE * before {
                 break;
             }
             before = error;

@@ -3,6 +3,8 @@
 //! Inputs start at odd offsets of their allocation, so that no kernel can count on alignment, and outputs are
 //! compared whole, so that a write outside the places asked for shows.
 
+mod halves;
+
 use super::*;
 use crate::rng::Rng;
 use crate::types::Similarity::{Dot, L2};

@@ -16,8 +16,8 @@ pair ours and faiss's are trained in turns, --rounds times, and times are median
   beside faiss's train() and add().
 - encoding: vectors a second; ours is the phase "encoding", faiss's is add(), which assigns as well.
 
-faiss gets, of each kind, the best of METRIC_L2 or METRIC_INNER_PRODUCT, residual codes or not, by its recall; RaBitQ gets
-a random rotation before it (it needs one) and an unquantized query. "our lists" is faiss over the lists of our flat index,
+faiss gets, of the kinds of as many bits, METRIC_L2 or METRIC_INNER_PRODUCT, residual codes or not, what has the best
+recall; RaBitQ gets a random rotation before it (it needs one) and an unquantized query. "our lists" is faiss over the lists of our flat index,
 found out by asking for whole lists: there quantizers are compared and nothing else. A recall counts as at least faiss's
 when it is not lower by more than TIE, some two standard errors of the difference.
 """
@@ -41,38 +41,32 @@ K, TIE = 10, 0.001
 # --- faiss --------------------------------------------------------------------------------------------------------------
 
 class Peer:
-    """One of faiss's kinds over given centroids: rotated first where that belongs to it."""
+    """One of faiss's kinds over given centroids."""
 
-    def __init__(self, kind, dim, metric, residual):
-        self.kind, self.dim, self.metric, self.residual, self.turn = kind, dim, metric, residual, None
+    def __init__(self, kind, metric, residual, turn):
+        self.kind, self.metric, self.residual, self.turn = kind, metric, residual, turn
 
     def train(self, base, centroids):
         """Trains the quantizer alone: the lists are given."""
-        kind, bits, rotated = self.kind
-        if rotated == "random":
-            self.turn = faiss.RandomRotationMatrix(self.dim, self.dim)
-            self.turn.init(1234)
-        elif rotated == "learned":
-            self.turn = faiss.OPQMatrix(self.dim, pq_parts(self.dim, bits))
-            self.turn.train(sample(base, 256 * 256))
-        coarse = faiss.IndexFlat(self.dim, self.metric)
-        coarse.add(self.turned(centroids))
-        given = (coarse, self.dim, len(centroids))
+        kind, bits, _ = self.kind
+        dim = base.shape[1]
+        self.coarse = faiss.IndexFlat(dim, self.metric)
+        self.coarse.add(self.turned(centroids))
+        given = (self.coarse, dim, len(centroids))
         if kind == "flat":
             self.index = faiss.IndexIVFFlat(*given, self.metric)
         elif kind == "sq":
-            code = getattr(faiss.ScalarQuantizer, "QT_fp16" if bits == 16 else f"QT_{bits}bit")
+            code = getattr(faiss.ScalarQuantizer, f"QT_{bits}")
             self.index = faiss.IndexIVFScalarQuantizer(*given, code, self.metric, self.residual)
         elif kind == "pq" and bits == 4:
-            self.index = faiss.IndexIVFPQFastScan(*given, pq_parts(self.dim, 4), 4, self.metric)
+            self.index = faiss.IndexIVFPQFastScan(*given, pq_parts(dim, 4), 4, self.metric)
         elif kind == "pq":
-            self.index = faiss.IndexIVFPQ(*given, pq_parts(self.dim, 8), 8, self.metric)
+            self.index = faiss.IndexIVFPQ(*given, pq_parts(dim, 8), 8, self.metric)
         else:
             self.index = faiss.IndexIVFRaBitQ(*given, self.metric, True, bits)
             self.index.qb = 0
         if kind == "pq":
             self.index.by_residual = self.residual
-        self.kept = coarse
         self.index.train(self.turned(base))
 
     def turned(self, x):
@@ -85,6 +79,26 @@ class Peer:
         self.index.nprobe = probes
         return self.index.search(self.turned(queries), k)[1]
 
+    def name(self):
+        kind, bits, turn = self.kind
+        first = {None: "", "random": "RR,", "learned": "OPQ,"}[turn]
+        size = {"flat": "", "sq": f",SQ{bits}", "pq": f",PQx{bits}{'fs' if bits == 4 else ''}", "rabitq": f",RaBitQ{bits}"}[kind]
+        return f"{first}IVF{size} ({'l2' if self.metric == faiss.METRIC_L2 else 'ip'}{'' if self.residual else ', no residuals'})"
+
+
+def rotation(kind, base):
+    """What goes before a kind, and the seconds to learn it."""
+    _, bits, turn = kind
+    dim = base.shape[1]
+    if turn == "random":
+        made = faiss.RandomRotationMatrix(dim, dim)
+        made.init(1234)
+        return made, 0.0
+    if turn == "learned":
+        made = faiss.OPQMatrix(dim, pq_parts(dim, bits))
+        return made, timed(lambda: made.train(sample(base, 256 * 256)))[0]
+    return None, 0.0
+
 
 def pq_parts(dim, bits):
     """As ours: two dimensions a part of 4 bits, four of 8; faiss needs a divisor of the dimension."""
@@ -96,16 +110,12 @@ def sample(x, most):
     return x if len(x) <= most else x[np.sort(np.random.default_rng(1).permutation(len(x))[:most])]
 
 
-# ours -> (kind, bits, rotation), and whether codes may be of residuals or of vectors
-PAIRS = {"flat": ("flat", 32, None), "flat16": ("sq", 16, None), "sq8": ("sq", 8, None), "sq4": ("sq", 4, None),
-         "sq2": ("rabitq", 2, "random"), "pq8": ("pq", 8, None), "pq4": ("pq", 4, None), "pq4r": ("pq", 4, "learned"),
-         **{f"rabitq{bits}": ("rabitq", bits, "random") for bits in range(1, 9)}}
-
-
-def named(kind):
-    name, bits, rotated = kind
-    return {"flat": "IVFFlat", "sq": f"IVF,SQ{'fp16' if bits == 16 else bits}", "rabitq": f"RR,IVF,RaBitQ{bits}",
-            "pq": f"{'OPQ,' if rotated else ''}IVF,PQx{'4fs' if bits == 4 else '8'}"}[name]
+# Ours, and the kinds of faiss's of as many bits: (kind, bits, what goes before). tqmse are its newer scalar codes.
+PAIRS = {"flat": [("flat", 32, None)], "flat16": [("sq", "fp16", None)],
+         "sq8": [("sq", "8bit", None), ("sq", "8bit_tqmse", None)], "sq4": [("sq", "4bit", None), ("sq", "4bit_tqmse", None)],
+         "sq2": [("sq", "2bit_tqmse", None)],
+         "pq8": [("pq", 8, None)], "pq4": [("pq", 4, None)], "pq4r": [("pq", 4, "learned")],
+         **{f"rabitq{bits}": [("rabitq", bits, "random")] for bits in range(1, 9)}}
 
 
 def clusters(base, lists, metric):
@@ -156,7 +166,7 @@ def measure(a, api, data, folder):
     db = capi.Db(api, f"file:{folder}/{data.name}.cyborg", threads=a.threads)
     rows, means, failures = {}, None, []
     for name in a.only:
-        say(f"{name} and {named(PAIRS[name])}")
+        say(f"{name} and {', '.join(f'{kind} {bits}' for kind, bits, _ in PAIRS[name])}")
         try:
             index = db.create(name, KEY, dimension=data.dim, metric=api.CYBORG_METRIC_COSINE, id_kind=api.CYBORG_ID_KIND_U64,
                               auto_train_disabled=1, **quantizer_options(api, name))
@@ -169,7 +179,7 @@ def measure(a, api, data, folder):
         if means is None:
             means = our_lists(index, data.base, lists)
             say(f"{len(means)} of our {lists} lists found")
-        row["recall"] = recalls(a, data, index, PAIRS[name], row.pop("kept"), lists, means)
+        row["recall"] = recalls(a, data, index, row.pop("kept"), lists, means)
         row["stored_bytes"] = settled(index) / data.n
         row["code_bytes"] = getattr(index.describe(), "code_bytes", 0)
         rows[name] = row
@@ -178,9 +188,9 @@ def measure(a, api, data, folder):
     return dict(lists=lists, lists_found=len(means), quantizers=rows, failures=failures)
 
 
-def recalls(a, data, index, kind, best, lists, means):
+def recalls(a, data, index, best, lists, means):
     """where -> who -> rerank -> recall@10."""
-    same = [Peer(kind, data.dim, metric, best.residual) for metric in (faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT)]
+    same = [Peer(best.kind, metric, best.residual, best.turn) for metric in (faiss.METRIC_L2, faiss.METRIC_INNER_PRODUCT)]
     for p in same:
         p.train(data.base, means if p.metric == faiss.METRIC_L2 else unit(means))
         p.add(data.base)
@@ -195,31 +205,31 @@ def recalls(a, data, index, kind, best, lists, means):
 
 def pair(a, data, index, name, lists, theirs):
     """Times of ours and of faiss's, trained in turns; and faiss's kind of the best recall, trained."""
-    kind = PAIRS[name]
-    residuals = [True, False] if kind[0] in ("sq", "pq") and kind[1] != 16 else [True]
-    variants = [(metric, residual) for metric in theirs for residual in residuals]
-    ours, seconds, peers = [], {v: [] for v in variants}, {}
+    variants = [(kind, metric, residual) for kind in PAIRS[name] for metric in theirs
+                for residual in ([True, False] if kind[0] in ("sq", "pq") and kind[1] != "fp16" else [True])]
+    turns = {kind: rotation(kind, data.base) for kind in PAIRS[name]}       # once: OPQ takes faiss minutes
+    ours, seconds = [], []
     for turn in range(a.rounds):
         ours.append(index.train(n_lists=lists))
-        for metric, residual in variants if turn == 0 else [best]:
+        tried = []
+        for kind, metric, residual in variants:
             coarse, coarse_s = clusters(data.base, lists, metric) if turn else theirs[metric]
-            peer = Peer(kind, data.dim, metric, residual)
+            peer = Peer(kind, metric, residual, turns[kind][0])
             train_s, _ = timed(lambda: peer.train(data.base, coarse))
             add_s, _ = timed(lambda: peer.add(data.base))
-            seconds[metric, residual].append(dict(coarse=coarse_s, quantizer=train_s, add=add_s))
-            if turn == 0:
-                peers[metric, residual] = peer
-        if turn == 0:
-            best = max(variants, key=lambda v: worth(a, data, peers[v], lists))
+            peer.seconds = dict(coarse=coarse_s, quantizer=turns[kind][1] + train_s, add=add_s)
+            tried.append(peer)
+        kept = max(tried, key=lambda peer: worth(a, data, peer, lists)) if turn == 0 else tried[0]
+        variants = [(kept.kind, kept.metric, kept.residual)]
+        seconds.append(kept.seconds)
     middle = {phase: median(o[phase] for o in ours) for phase in ours[0]}
-    chosen = {part: median(s[part] for s in seconds[best]) for part in seconds[best][0]}
+    chosen = {part: median(s[part] for s in seconds) for part in seconds[0]}
     trained = median(o["sampling"] + o["clustering"] + o["quantizer"] for o in ours)
-    peer_trained = median(s["coarse"] + s["quantizer"] for s in seconds[best])
-    return dict(peer=named(kind), peer_metric="l2" if best[0] == faiss.METRIC_L2 else "ip", peer_residual=best[1],
-                peer_code_bytes=peers[best].index.code_size, phases=middle, peer_phases=chosen, train_s=trained,
+    peer_trained = median(s["coarse"] + s["quantizer"] for s in seconds)
+    return dict(peer=kept.name(), peer_code_bytes=kept.index.code_size, phases=middle, peer_phases=chosen, train_s=trained,
                 peer_train_s=peer_trained, job_s=middle["job"], peer_job_s=peer_trained + chosen["add"],
-                encode_per_s=data.n / max(middle["encoding"], 1e-3), peer_encode_per_s=data.n / chosen["add"],
-                rounds=dict(ours=ours, faiss=seconds[best]), kept=peers[best])
+                encode_per_s=data.n / max(middle["encoding"], 2e-3), peer_encode_per_s=data.n / chosen["add"],
+                rounds=dict(ours=ours, faiss=seconds), kept=kept)
 
 
 def worth(a, data, peer, lists):
@@ -248,7 +258,7 @@ def report(doc):
                   "| faiss / ours | whole job s | faiss / ours | encoded/s | ours / faiss |", "|" + "---|" * 13]
         for name, x in q.items():
             lines.append(
-                f"| {name} | {x['peer']} ({x['peer_metric']}{'' if x['peer_residual'] else ', no residuals'}) | {x['code_bytes']} | "
+                f"| {name} | {x['peer']} | {x['code_bytes']} | "
                 f"{x['peer_code_bytes']} | {number(x['stored_bytes'])} | {x['train_s']:.2f} | {x['peer_train_s'] / x['train_s']:.2f} | "
                 f"{x['phases']['quantizer']:.2f} | {fitted(name, x)} | {x['job_s']:.2f} | "
                 f"{x['peer_job_s'] / x['job_s']:.2f} | {x['encode_per_s']:,.0f} | {x['encode_per_s'] / x['peer_encode_per_s']:.2f} |")

@@ -31,6 +31,11 @@ use crate::kernels::{Kernels, LANES, best};
 use crate::types::{MAX_ROTATED_DIMENSION, QuantizerSpec, Similarity};
 use codebooks::{Codebooks, Residuals, Split};
 
+/// Candidates ranked again, times k. On `GloVe` (331,479 x 100, k 10, the whole set scanned) of 50 codes of 4 bits k
+/// candidates hold 0.58 of the true neighbours, 10 k 0.970 and 20 k 0.993; of 25 codes of 8 bits 0.63, 0.986 and, 15 k,
+/// 0.996.
+const RERANK4: u32 = 20;
+const RERANK8: u32 = 15;
 /// Bytes before the codewords: m u32, bits u8, rotation u8, zero u16.
 const HEAD: usize = 8;
 /// The places of the query's sub-quantizers are padded to whole groups of these.
@@ -213,7 +218,7 @@ impl Scheme for Pq {
     }
 
     fn default_rerank_mult(&self) -> u32 {
-        if self.words() == 16 { 10 } else { 10 }
+        if self.words() == 16 { RERANK4 } else { RERANK8 }
     }
 
     fn block_bytes(&self) -> usize {

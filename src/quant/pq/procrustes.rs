@@ -66,7 +66,8 @@ fn invert(a: &mut [f64], n: usize, exec: &Exec, watch: &Watch) -> Result<bool> {
         row.iter_mut().for_each(|x| *x /= value);
         pivot.copy_from_slice(row);
         exec.for_each_chunk(a, rows * n, |piece, chunk| {
-            for (_, row) in chunk.chunks_exact_mut(n).enumerate().filter(|(i, _)| piece * rows + i != p) {
+            let others = chunk.chunks_exact_mut(n).zip(piece * rows..).filter(|(_, i)| *i != p);
+            for (row, _) in others {
                 let factor = std::mem::take(&mut row[p]);
                 row.iter_mut().zip(&pivot).for_each(|(x, &y)| *x -= factor * y);
             }

@@ -195,12 +195,14 @@ def recalls(a, data, index, best, lists, means):
         p.train(data.base, means if p.metric == faiss.METRIC_L2 else unit(means))
         p.add(data.base)
     same = max(same, key=lambda p: worth(a, data, p, lists))
-    engines = dict(ours=lambda q, k, p, r: index.query(q, k, n_probes=p, rerank_mult=r),
-                   faiss=lambda q, k, p, r: best.search(q, k * r, p),
-                   faiss_our_lists=lambda q, k, p, r: same.search(q, k * r, min(p, len(means))))
-    settings = {f"{a.probes} lists": (data.queries[:a.queries], a.probes), "all lists": (data.queries[:a.full_queries], lists)}
-    return {where: {who: {f"x{r}": among(data, search(queries, K, probes, r)) for r in (1, *a.rerank)}
-                    for who, search in engines.items()} for where, (queries, probes) in settings.items()}
+    reranks, out = [1, *a.rerank], {}
+    for where, queries, probes in ((f"{a.probes} lists", data.queries[:a.queries], a.probes),
+                                   ("all lists", data.queries[:a.full_queries], lists)):
+        out[where] = dict(ours={f"x{r}": among(data, index.query(queries, K, n_probes=probes, rerank_mult=r)) for r in reranks})
+        for who, peer in (("faiss", best), ("faiss_our_lists", same)):
+            found = peer.search(queries, K * max(reranks), min(probes, peer.coarse.ntotal))     # best first
+            out[where][who] = {f"x{r}": among(data, found[:, :K * r]) for r in reranks}
+    return out
 
 
 def pair(a, data, index, name, lists, theirs):
@@ -297,7 +299,7 @@ def main():
     ap.add_argument("--probes", type=int, default=64)
     ap.add_argument("--rerank", type=int, nargs="*", default=[2, 5, 10])
     ap.add_argument("--queries", type=int, default=10_000)
-    ap.add_argument("--full-queries", type=int, default=2000, help="queries when all lists are probed")
+    ap.add_argument("--full-queries", type=int, default=1000, help="queries when all lists are probed")
     ap.add_argument("--rounds", type=int, default=3)
     ap.add_argument("--only", nargs="+", default=QUANTIZERS, choices=QUANTIZERS)
     ap.add_argument("--quick", action="store_true", help="20,000 vectors, 1,000 queries, one round")

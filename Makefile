@@ -23,12 +23,14 @@ GO_LIB  := bindings/go/lib/libcyborg.a
 GO_SEES  = CGO_CFLAGS="-O2 -g -DCYBORG_SUM=$$(cat $(abspath $(GO_LIB) include/cyborg.h) | cksum | cut -d ' ' -f 1)"
 WORDS   := tests/data/words.bin
 README  := $(BUILD)/readme
-# Where `make bench-compare` finds the public dataset (it makes it there) and keeps Python's packages.
+# Where the comparisons find the public datasets (they make them there) and keep Python's packages.
 DATA    ?= $(BUILD)/data
+SETS    ?= glove sentences glosses
+MINUTES ?= 60
 VENV    := $(BUILD)/venv
 SOAK    ?= 25
 
-.PHONY: help demo demo-go lib test test-rust test-c test-go test-readme soak bench bench-compare header doc fmt clean setup
+.PHONY: help demo demo-go lib test test-rust test-c test-go test-readme soak bench bench-compare bench-compress bench-auto header doc fmt clean setup
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -100,6 +102,7 @@ test-go: $(GO_LIB) ## Go: vet, tests under the race detector, examples
 	@tools/setup.sh go
 	cd bindings/go && test -z "$$(gofmt -l . | tee /dev/stderr)" && $(GO) vet ./... && $(GO_SEES) $(GO) test -race -count=1 ./...
 	cd bindings/go && $(GO_SEES) $(GO) run ./examples/demo ../../$(WORDS)
+	cd bindings/go && $(GO_SEES) $(GO) run ./examples/compression ../../$(WORDS)
 
 # The programs in the README are compiled and run as they stand there, the C one linked in both ways.
 test-readme: $(GO_LIB) ## the README's C and Go programs
@@ -127,15 +130,21 @@ bench: ## our own benches, each with its ratio to a limit of this machine
 bench-compare: $(SHARED) $(VENV)/ready $(DATA)/glove/info.json ## measure against faiss on 331,479 GloVe words; minutes
 	$(VENV)/bin/python benches/compare/compare.py --lib $(SHARED) --data $(DATA)/glove --out benches/results
 
+bench-compress: $(SHARED) $(VENV)/ready $(SETS:%=$(DATA)/%/info.json) ## every quantizer against faiss's at equal bytes; an hour
+	$(VENV)/bin/python benches/compare/compress.py --lib $(SHARED) --data $(SETS:%=$(DATA)/%) --out benches/results
+
+bench-auto: $(SHARED) $(VENV)/ready $(SETS:%=$(DATA)/%/info.json) ## what quantizer AUTO should take; MINUTES (60) at most
+	$(VENV)/bin/python benches/compare/auto.py --lib $(SHARED) --data $(SETS:%=$(DATA)/%) --minutes $(MINUTES) --out benches/results
+
 $(VENV)/ready: benches/compare/requirements.txt
 	@tools/setup.sh python venv
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-$(DATA)/glove/info.json: $(VENV)/ready
+$(DATA)/%/info.json: | $(VENV)/ready
 	@tools/setup.sh npm
-	$(VENV)/bin/python benches/compare/dataset.py --out $(DATA)/glove
+	$(VENV)/bin/python benches/compare/dataset.py $* --out $(DATA)/$*
 
 clean: ## remove what was built (Cargo's part: cargo clean)
 	rm -rf $(BUILD)

@@ -12,6 +12,8 @@ SCALARS = {"char": c.c_char, "int8_t": c.c_int8, "uint8_t": c.c_uint8, "int32_t"
            "int64_t": c.c_int64, "uint64_t": c.c_uint64, "size_t": c.c_size_t, "uintptr_t": c.c_size_t,
            "float": c.c_float, "double": c.c_double, "void": None}
 
+PHASES = ["queued", "sampling", "clustering", "quantizer", "encoding", "calibrating", "publishing"]     # in their order
+
 
 class CyborgError(Exception):
     def __init__(self, call, name, message):
@@ -60,7 +62,10 @@ class Api:
         """A zeroed struct with its struct_size and the given fields; arrays become their addresses."""
         s = self.structs[name]()
         s.struct_size = c.sizeof(s)
+        known = {field for field, _ in s._fields_}
         for field, value in fields.items():
+            if field not in known:
+                raise AttributeError(f"{name} has no field {field}")
             setattr(s, field, value.ctypes.data if isinstance(value, np.ndarray) else value)
         s.kept = fields     # arrays live as long as the struct
         return s
@@ -119,20 +124,23 @@ class Index:
         return result
 
     def train(self, **options):
-        """Trains in the background and waits; gives the seconds it was clustering, to 2 ms."""
-        api, clustering = self.api, 0.0
+        """Trains in the background and waits; gives the seconds of each phase, to 2 ms, and of all as "job"."""
+        api, seconds = self.api, dict.fromkeys(PHASES, 0.0)
+        start = before = time.perf_counter()
         job = api.made("cyborg_index_train", self.handle, api.struct("cyborg_train_options", **options), None)
-        reading, before = api.struct("cyborg_training_progress"), time.perf_counter()
+        reading = api.struct("cyborg_training_progress")
+        names = {getattr(api, f"CYBORG_PHASE_{name.upper()}"): name for name in PHASES}
         while reading.state in (0, api.CYBORG_TRAINING_QUEUED, api.CYBORG_TRAINING_RUNNING):
             time.sleep(0.002)
             api.call("cyborg_training_poll", job, reading)
             now = time.perf_counter()
-            clustering += now - before if reading.phase == api.CYBORG_PHASE_CLUSTERING else 0.0
+            if reading.phase in names:
+                seconds[names[reading.phase]] += now - before
             before = now
         api.functions["cyborg_training_free"](job)
         if reading.state != api.CYBORG_TRAINING_TRAINED:
             raise CyborgError("cyborg_index_train", "training", f"ended in state {reading.state}")
-        return clustering
+        return dict(seconds, job=before - start)
 
     def query(self, queries, k, **options):
         """Ids (n x k, -1 where there are fewer)."""

@@ -9,7 +9,6 @@ both. `busy` is CPU time over wall time: well under 1 means that something else 
 NAME being the date and the machine.
 """
 import argparse
-import datetime
 import json
 import os
 import platform
@@ -25,22 +24,11 @@ import faiss
 import numpy as np
 
 import capi
-from dataset import Glove
+from common import BATCH, KEY, head_lines, heading, load, number, say, timed, upsert_all, write
+from dataset import Dataset
 
 HERE = Path(__file__).resolve().parent
-KEY = bytes(range(32))
-K, TARGET, LISTS, BATCH = 10, 0.95, 2304, 10_000
-
-
-def timed(f):
-    """Seconds, and CPU seconds of this process, of f()."""
-    cpu, wall = time.process_time(), time.perf_counter()
-    f()
-    return time.perf_counter() - wall, time.process_time() - cpu
-
-
-def say(what):
-    print(f"[{time.strftime('%H:%M:%S')}] {what}", file=sys.stderr, flush=True)
+K, TARGET, LISTS = 10, 0.95, 2304
 
 
 # --- the two engines behind one face: search(queries, probes) -> ids, scanned(queries, probes), one(probes) -> f(i) ----
@@ -131,17 +119,6 @@ def rates(callers, n, rounds, seconds):
 
 # --- what is measured ------------------------------------------------------------------------------------------------
 
-def upsert_all(index, base, first=0):
-    """Vectors a second of durable upserts in batches of BATCH."""
-    ids = np.arange(first, first + len(base), dtype=np.uint64)
-
-    def work():
-        for i in range(0, len(base), BATCH):
-            index.upsert(ids[i:i + BATCH], base[i:i + BATCH])
-    seconds, cpu = timed(work)
-    return dict(vectors=len(base), seconds=seconds, per_s=len(base) / seconds, cpu_s=cpu)
-
-
 def disk_limit(folder, nbytes, batches):
     """Bytes a second of plain appends, each followed by fdatasync: what a durable upsert cannot beat."""
     piece = os.urandom(nbytes // batches)
@@ -174,7 +151,7 @@ def measure(a, api, data, folder):
         spherical = turn % 2 == 1
         k = faiss.Kmeans(data.dim, LISTS, niter=10, seed=1234, spherical=spherical)
         theirs.append(timed(lambda: k.train(base)))
-        ours.append(timed(lambda: clustering.append(sq.train(n_lists=LISTS))))
+        ours.append(timed(lambda: clustering.append(sq.train(n_lists=LISTS)["clustering"])))
         kmeans[spherical] = k.centroids
     r["training"] = dict(ours_s=median(s for s, _ in ours), faiss_s=median(s for s, _ in theirs),
                          ours_clustering_s=median(clustering), ours_cpu_s=median(c for _, c in ours), faiss_cpu_s=median(c for _, c in theirs))
@@ -254,20 +231,9 @@ def goals(r):
     return [(what, goal, x, met(x)) for what, goal, x, met in rows]
 
 
-def machine():
-    cpu = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
-    memory = int(re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())[1]) // 2**20
-    return f"{cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores, {memory} GiB, Linux {platform.release()}"
-
-
-def number(x):
-    return f"{x:,.0f}" if x >= 1000 else f"{x:.3g}" if x < 0.1 else f"{x:.3f}".rstrip("0").rstrip(".")
-
-
 def report(doc):
     r = doc["results"]
-    lines = [f"# cyborg beside faiss, {doc['date']}", "", f"- machine: {doc['machine']}; load {doc['load']}",
-             f"- commit {doc['commit']}; {doc['build']}; faiss {doc['faiss']}", f"- command: `{doc['command']}`",
+    lines = [f"# cyborg beside faiss, {doc['date']}", "", *head_lines(doc),
              f"- data: {doc['data']['n']:,} x {doc['data']['dim']}, cosine ({doc['data']['recipe']}); {LISTS} lists",
              "", "| what | goal | measured | |", "|---|---|---|---|"]
     lines += [f"| {what} | {goal} | {number(x)} | {'met' if met else '**missed**'} |" for what, goal, x, met in goals(r)]
@@ -305,21 +271,14 @@ def main():
         a.queries, a.rounds, a.seconds, a.trainings = 1000, 3, 0.3, 2
     a.lib = a.lib.resolve()
     faiss.omp_set_num_threads(a.threads)
-    api, data = capi.Api(a.lib), Glove(a.data)
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True)
-    doc = dict(date=datetime.date.today().isoformat(), machine=machine(), commit=git.stdout.strip() or "unknown",
-               build=api.build_info(), faiss=faiss.__version__, data=data.info,
-               command=" ".join(["benches/compare/compare.py", *sys.argv[1:]]))
+    api, data = capi.Api(a.lib), Dataset(a.data)
+    doc = dict(heading(api), data=data.info)
     with tempfile.TemporaryDirectory(dir=a.dir) as folder:
         doc["results"] = measure(a, api, data, Path(folder))
-    doc["load"] = " ".join(f"{x:.1f}" for x in os.getloadavg())
+    doc["load"] = load()
     text = report(doc)
     print(text)
-    if a.out:
-        a.out.mkdir(parents=True, exist_ok=True)
-        name = f"{doc['date']}-{re.sub(r'[^a-z0-9]+', '-', platform.node().lower()).strip('-') or 'machine'}"
-        (a.out / f"{name}.json").write_text(json.dumps(doc, indent=1) + "\n")
-        (a.out / f"{name}.md").write_text(text)
+    write(a.out, doc, text, re.sub(r"[^a-z0-9]+", "-", platform.node().lower()).strip("-") or "machine")
 
 
 if __name__ == "__main__":

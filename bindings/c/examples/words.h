@@ -138,13 +138,13 @@ static const float *words_vector(const words *w, uint32_t i) {
 }
 
 /* Word `i`: `*length` bytes, not terminated, valid until words_free. */
-static const char *words_text(const words *w, uint32_t i, size_t *length) {
+static inline const char *words_text(const words *w, uint32_t i, size_t *length) {
     *length = (size_t)(w->offsets[i + 1] - w->offsets[i]);
     return w->text + w->offsets[i];
 }
 
 /* Position of the word `text`, or w->count when it is not there. Looks at every word. */
-static uint32_t words_find(const words *w, const char *text) {
+static inline uint32_t words_find(const words *w, const char *text) {
     const size_t wanted = strlen(text);
     uint32_t i;
     for (i = 0; i < w->count; i++) {

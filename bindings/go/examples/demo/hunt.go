@@ -3,6 +3,8 @@ package main
 import (
 	"os"
 	"path/filepath"
+
+	"cyborg.invalid/cyborgdb/examples/internal/words"
 )
 
 // longWord: shorter words occur in random bytes.
@@ -15,9 +17,9 @@ type hunt struct {
 	count   int
 }
 
-func newHunt(w *words) *hunt {
+func newHunt(w *words.Words) *hunt {
 	h := &hunt{byStart: map[string][]string{}}
-	for _, text := range w.text {
+	for _, text := range w.Text {
 		if len(text) >= longWord {
 			h.byStart[text[:longWord]] = append(h.byStart[text[:longWord]], text)
 			h.starts[int(text[0])<<8|int(text[1])] = true

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"cyborg.invalid/cyborgdb"
+	"cyborg.invalid/cyborgdb/examples/internal/words"
 )
 
 const (
@@ -43,7 +44,7 @@ func main() {
 }
 
 func demo(ctx context.Context, path, parent string) error {
-	w, err := loadWords(path)
+	w, err := words.Load(path)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -68,14 +69,14 @@ func demo(ctx context.Context, path, parent string) error {
 }
 
 // fill makes the index, trains it, and searches it; it gives the words that stood in the store before any item did.
-func fill(ctx context.Context, url string, key []byte, w *words, h *hunt, folder string) (map[string]bool, error) {
+func fill(ctx context.Context, url string, key []byte, w *words.Words, h *hunt, folder string) (map[string]bool, error) {
 	db, err := cyborgdb.Open(url, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer db.Close()
 	index, err := db.CreateIndex("words", key, &cyborgdb.IndexOptions{
-		Dimension:         w.dimension,
+		Dimension:         w.Dimension,
 		Metric:            cyborgdb.Cosine,
 		AutoTrainDisabled: true, // trained below, so that it can be watched
 	})
@@ -92,7 +93,7 @@ func fill(ctx context.Context, url string, key []byte, w *words, h *hunt, folder
 	if err := upsert(ctx, index, w); err != nil {
 		return nil, err
 	}
-	fmt.Printf("1. %d words with metadata and contents upserted, durable: %.2f s\n", w.count, time.Since(start).Seconds())
+	fmt.Printf("1. %d words with metadata and contents upserted, durable: %.2f s\n", w.Count, time.Since(start).Seconds())
 
 	fmt.Println("2. training in the background")
 	if err := train(ctx, index, w); err != nil {
@@ -116,22 +117,22 @@ func fill(ctx context.Context, url string, key []byte, w *words, h *hunt, folder
 	return known, db.Close()
 }
 
-func upsert(ctx context.Context, index *cyborgdb.Index, w *words) error {
-	for first := 0; first < w.count; first += batch {
-		end := min(first+batch, w.count)
+func upsert(ctx context.Context, index *cyborgdb.Index, w *words.Words) error {
+	for first := 0; first < w.Count; first += batch {
+		end := min(first+batch, w.Count)
 		block := &cyborgdb.Block{
-			Ids:       w.text[first:end],
-			Vectors:   w.vectors[first*w.dimension : end*w.dimension], // where they lie: no copy
-			Dimension: w.dimension,
+			Ids:       w.Text[first:end],
+			Vectors:   w.Vectors[first*w.Dimension : end*w.Dimension], // where they lie: no copy
+			Dimension: w.Dimension,
 		}
 		for i := first; i < end; i++ {
-			metadata, err := json.Marshal(map[string]any{"word": w.text[i], "rank": i + 1})
+			metadata, err := json.Marshal(map[string]any{"word": w.Text[i], "rank": i + 1})
 			if err != nil {
 				return err
 			}
 			block.Metadata = append(block.Metadata, metadata)
 			block.Contents = append(block.Contents,
-				cyborgdb.NewNullableContents(fmt.Sprintf("%s is word number %d by frequency.", w.text[i], i+1)))
+				cyborgdb.NewNullableContents(fmt.Sprintf("%s is word number %d by frequency.", w.Text[i], i+1)))
 		}
 		if _, err := index.UpsertBinary(ctx, block); err != nil {
 			return err
@@ -140,7 +141,7 @@ func upsert(ctx context.Context, index *cyborgdb.Index, w *words) error {
 	return nil
 }
 
-func train(ctx context.Context, index *cyborgdb.Index, w *words) error {
+func train(ctx context.Context, index *cyborgdb.Index, w *words.Words) error {
 	job, err := index.Train(ctx, nil)
 	if err != nil {
 		return err
@@ -159,7 +160,7 @@ func train(ctx context.Context, index *cyborgdb.Index, w *words) error {
 		}
 		word = word * 48271 % 2147483647
 		start := time.Now()
-		if _, err := index.Query(ctx, w.vector(word%w.count), &cyborgdb.QueryOptions{TopK: neighbours}); err != nil {
+		if _, err := index.Query(ctx, w.Vector(word%w.Count), &cyborgdb.QueryOptions{TopK: neighbours}); err != nil {
 			return err
 		}
 		slowest = max(slowest, time.Since(start))
@@ -212,12 +213,12 @@ func (b *bar) end() {
 }
 
 // show prints a word's neighbours without itself on one line.
-func show(ctx context.Context, index *cyborgdb.Index, w *words, text string) error {
-	word := slices.Index(w.text, text)
+func show(ctx context.Context, index *cyborgdb.Index, w *words.Words, text string) error {
+	word := slices.Index(w.Text, text)
 	if word < 0 {
 		return fmt.Errorf("%q is not among the words", text)
 	}
-	matches, err := index.Query(ctx, w.vector(word), &cyborgdb.QueryOptions{TopK: 8})
+	matches, err := index.Query(ctx, w.Vector(word), &cyborgdb.QueryOptions{TopK: 8})
 	if err != nil {
 		return err
 	}
@@ -232,18 +233,18 @@ func show(ctx context.Context, index *cyborgdb.Index, w *words, text string) err
 }
 
 // recall is the share of the exact neighbours of evenly spread words that the index finds with automatic probes.
-func recall(ctx context.Context, index *cyborgdb.Index, w *words) error {
-	unit := w.unit()
+func recall(ctx context.Context, index *cyborgdb.Index, w *words.Words) error {
+	unit := w.Unit()
 	var inQuery, inExact time.Duration
 	hits := 0
 	for k := range recallQueries {
-		word := k * w.count / recallQueries
+		word := k * w.Count / recallQueries
 		start := time.Now()
-		exact := w.nearest(unit, word, neighbours)
+		exact := w.Nearest(unit, word, neighbours)
 		inExact += time.Since(start)
 		start = time.Now()
 		// The word itself is its own nearest.
-		matches, err := index.Query(ctx, w.vector(word), &cyborgdb.QueryOptions{TopK: neighbours + 1})
+		matches, err := index.Query(ctx, w.Vector(word), &cyborgdb.QueryOptions{TopK: neighbours + 1})
 		if err != nil {
 			return err
 		}
@@ -264,7 +265,7 @@ func recall(ctx context.Context, index *cyborgdb.Index, w *words) error {
 }
 
 // look searches the closed store for words; known are those that stood there before any item did.
-func look(h *hunt, w *words, folder string, known map[string]bool) error {
+func look(h *hunt, w *words.Words, folder string, known map[string]bool) error {
 	found, size, err := h.folder(folder)
 	if err != nil {
 		return err
@@ -276,8 +277,8 @@ func look(h *hunt, w *words, folder string, known map[string]bool) error {
 		}
 	}
 	control := map[string]bool{}
-	h.in([]byte(strings.Join(w.text, "\n")), control)
-	fmt.Printf("5. closed; the store has %.1f MB (the vectors alone: %.1f MB)\n", 1e-6*float64(size), 4e-6*float64(len(w.vectors)))
+	h.in([]byte(strings.Join(w.Text, "\n")), control)
+	fmt.Printf("5. closed; the store has %.1f MB (the vectors alone: %.1f MB)\n", 1e-6*float64(size), 4e-6*float64(len(w.Vectors)))
 	fmt.Printf("   %d words of %d letters or more looked for in every byte: %d found\n", h.count, longWord, leaked)
 	fmt.Printf("   (%d more stand in SQLite's own schema, before the first item; in the plain list the same search finds %d)\n",
 		len(known), len(control))
@@ -291,7 +292,7 @@ func look(h *hunt, w *words, folder string, known map[string]bool) error {
 }
 
 // reopen shows that another key is refused and that everything came back.
-func reopen(ctx context.Context, url string, key []byte, w *words) error {
+func reopen(ctx context.Context, url string, key []byte, w *words.Words) error {
 	db, err := cyborgdb.Open(url, nil)
 	if err != nil {
 		return err
@@ -316,7 +317,7 @@ func reopen(ctx context.Context, url string, key []byte, w *words) error {
 	if err := show(ctx, index, w, "king"); err != nil {
 		return err
 	}
-	if info.Count != uint64(w.count) || !info.Trained {
+	if info.Count != uint64(w.Count) || !info.Trained {
 		return fmt.Errorf("%d items came back, trained: %v", info.Count, info.Trained)
 	}
 	return db.Close()

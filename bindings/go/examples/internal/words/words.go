@@ -1,4 +1,5 @@
-package main
+// Package words reads the word vectors of tests/data/words.bin, for the examples.
+package words
 
 import (
 	"encoding/binary"
@@ -7,16 +8,21 @@ import (
 	"os"
 )
 
-// words are the word vectors of tests/data/words.bin; its layout stands in tests/data/README.md.
-type words struct {
-	count, dimension int
-	text             []string
-	vectors          []float32 // count x dimension, row by row
+// Words are the word vectors of tests/data/words.bin; its layout stands in tests/data/README.md.
+type Words struct {
+	// Count of words, Dimension of their vectors.
+	Count, Dimension int
+	// Text of each word.
+	Text []string
+	// Vectors, Count x Dimension, row by row.
+	Vectors []float32
 }
 
-func (w *words) vector(i int) []float32 { return w.vectors[i*w.dimension : (i+1)*w.dimension] }
+// Vector of word i.
+func (w *Words) Vector(i int) []float32 { return w.Vectors[i*w.Dimension : (i+1)*w.Dimension] }
 
-func loadWords(path string) (*words, error) {
+// Load reads a file of words.
+func Load(path string) (*Words, error) {
 	const header = 24
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -37,42 +43,42 @@ func loadWords(path string) (*words, error) {
 	scales, codes := header, header+4*n
 	offsets := codes + n*dimension
 	text := b[offsets+4*(n+1):]
-	w := &words{count: n, dimension: dimension, text: make([]string, n), vectors: make([]float32, n*dimension)}
+	w := &Words{Count: n, Dimension: dimension, Text: make([]string, n), Vectors: make([]float32, n*dimension)}
 	for i := range n {
 		from, to := u32(offsets+4*i), u32(offsets+4*(i+1))
 		if from >= to || to > textBytes {
 			return nil, errors.New("word offsets do not rise within the text")
 		}
-		w.text[i] = string(text[from:to])
+		w.Text[i] = string(text[from:to])
 		scale := math.Float32frombits(uint32(u32(scales + 4*i)))
 		for j := range dimension {
-			w.vectors[i*dimension+j] = scale * float32(int8(b[codes+i*dimension+j]))
+			w.Vectors[i*dimension+j] = scale * float32(int8(b[codes+i*dimension+j]))
 		}
 	}
 	return w, nil
 }
 
-// unit gives the vectors at length 1.
-func (w *words) unit() []float32 {
-	unit := make([]float32, len(w.vectors))
-	for i := range w.count {
-		v, norm := w.vector(i), 0.0
+// Unit gives the vectors at length 1.
+func (w *Words) Unit() []float32 {
+	unit := make([]float32, len(w.Vectors))
+	for i := range w.Count {
+		v, norm := w.Vector(i), 0.0
 		for _, x := range v {
 			norm += float64(x) * float64(x)
 		}
 		for j, x := range v {
-			unit[i*w.dimension+j] = float32(float64(x) / math.Sqrt(norm))
+			unit[i*w.Dimension+j] = float32(float64(x) / math.Sqrt(norm))
 		}
 	}
 	return unit
 }
 
-// nearest gives the k words nearest to word by cosine, itself left out, found by looking at every word.
-func (w *words) nearest(unit []float32, word, k int) map[string]bool {
-	d := w.dimension
+// Nearest gives the k words nearest to word by cosine, itself left out, found by looking at every word.
+func (w *Words) Nearest(unit []float32, word, k int) map[string]bool {
+	d := w.Dimension
 	q := unit[word*d : (word+1)*d]
 	best, score := make([]int, 0, k+1), make([]float32, 0, k+1)
-	for i := range w.count {
+	for i := range w.Count {
 		v := unit[i*d : (i+1)*d]
 		var s float32
 		for j := range v {
@@ -90,7 +96,7 @@ func (w *words) nearest(unit []float32, word, k int) map[string]bool {
 	}
 	out := make(map[string]bool, k)
 	for _, i := range best {
-		out[w.text[i]] = true
+		out[w.Text[i]] = true
 	}
 	return out
 }

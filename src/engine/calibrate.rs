@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::curve::{CURVE_K, RecallCurve};
 use super::extents::Extents;
+use super::margin::{Margins, half_square};
 use super::rebuild::Rebuilt;
 use crate::error::Result;
 use crate::exec::{Exec, Watch};
@@ -30,6 +31,8 @@ const GRAIN: usize = 64;
 /// Held-out rows as queries, with the best rows seen so far.
 pub(super) struct Calibrator {
     similarity: Similarity,
+    /// The R of [`Margins`]; 0 under inner product, where lists are not visited in the order of what they hold.
+    rank: usize,
     /// Nearest lists that every query is compared with.
     near: usize,
     queries: Vec<Query>,
@@ -44,12 +47,20 @@ struct Query {
     top: TopK,
 }
 
+/// Where the true neighbours of a query lie: the ranks of their lists, and what the first of them ask of a margin.
+#[derive(Clone, Default)]
+struct Found {
+    ranks: Vec<u32>,
+    gaps: Vec<f32>,
+}
+
 impl Calibrator {
-    /// Uses `held_out` rows with their vectors as queries.
+    /// Uses `held_out` rows with their vectors as queries. `candidates` is how many a query for 10 results ranks again.
     pub(super) fn new(
         metric: Metric,
         centroids: &Centroids,
         held_out: &[HeldOut],
+        candidates: usize,
         exec: &Exec,
         watch: &Watch,
     ) -> Result<Self> {
@@ -66,7 +77,7 @@ impl Calibrator {
                 watch.check()?;
                 centroids.probe(vector, near, &mut scratch, &mut order);
                 let mut near = vec![0u64; centroids.len().div_ceil(64)];
-                order.iter().for_each(|&list| near[list as usize / 64] |= 1 << (list % 64));
+                order.iter().for_each(|&(_, list)| near[list as usize / 64] |= 1 << (list % 64));
                 Ok(Query { row: *row, vector: vector.clone(), near, top: TopK::new(k) })
             };
             parts[i].iter().map(query).collect::<Result<Vec<_>>>()
@@ -75,7 +86,11 @@ impl Calibrator {
         for part in queries {
             all.extend(part?);
         }
-        Ok(Self { similarity: metric.similarity(), near, queries: all })
+        let rank = match metric {
+            Metric::InnerProduct => 0,
+            _ => candidates.clamp(CURVE_K[0], k - 1),
+        };
+        Ok(Self { similarity: metric.similarity(), rank, near, queries: all })
     }
 
     /// Compares every query with its near ones of the extents `range`, whose vectors are `staged` from the first on.
@@ -119,27 +134,36 @@ impl Calibrator {
         watch: &Watch,
     ) -> Result<RecallCurve> {
         let Some(run) = &rebuilt.run else { return Ok(RecallCurve::default()) };
-        let mut near: Vec<Vec<u32>> = vec![Vec::new(); self.queries.len()];
-        let mut work: Vec<(&mut Query, &mut Vec<u32>)> = self.queries.iter_mut().zip(&mut near).collect();
+        let (similarity, rank) = (self.similarity, self.rank);
+        let mut near: Vec<Found> = vec![Found::default(); self.queries.len()];
+        let mut work: Vec<(&mut Query, &mut Found)> = self.queries.iter_mut().zip(&mut near).collect();
         exec.for_each_chunk(&mut work, GRAIN, |_, work| {
             let mut scratch = ProbeScratch::new();
             let (mut order, mut found) = (Vec::new(), Vec::new());
-            let mut rank = vec![0u32; centroids.len()];
+            let mut place = vec![(0u32, 0f32); centroids.len()];
             for (q, near) in work {
                 if watch.check().is_err() {
                     return;
                 }
                 centroids.probe(&q.vector, centroids.len(), &mut scratch, &mut order);
-                order.iter().enumerate().for_each(|(i, &list)| rank[list as usize] = i as u32);
+                (0..).zip(&order).for_each(|(i, &(half, list))| place[list as usize] = (i, half));
                 q.top.finish(&mut found);
                 let itself = rebuilt.map[(q.row - rebuilt.first) as usize];
-                let others = found.iter().map(|&(_, row)| row).filter(|&row| row != itself);
-                near.extend(others.map(|row| rank[run.extents.list_of(run.extents.of_row(row))]));
+                found.retain(|&(_, row)| row != itself);
+                let places = found.iter().map(|&(_, row)| place[run.extents.list_of(run.extents.of_row(row))]);
+                near.ranks.extend(places.clone().map(|(rank, _)| rank));
+                if let Some(&(score, _)) = rank.checked_sub(1).and_then(|last| found.get(last)) {
+                    let reached = half_square(similarity, score);
+                    near.gaps.extend(places.take(CURVE_K[0]).map(|(_, half)| reached - half));
+                }
             }
         });
-        let ranks = CURVE_K.map(|k| near.iter().map(|near| near[..near.len().min(k)].to_vec()).collect::<Vec<_>>());
+        let gaps: Vec<f32> = near.iter().flat_map(|near| near.gaps.iter().copied()).collect();
+        let margins = Margins::measure(self.rank as u32, gaps);
+        let ranks =
+            CURVE_K.map(|k| near.iter().map(|near| near.ranks[..near.ranks.len().min(k)].to_vec()).collect::<Vec<_>>());
         watch.check()?;
         let believed = if self.near == centroids.len() { self.near } else { self.near / 2 };
-        Ok(RecallCurve::measure([&ranks[0], &ranks[1]], centroids.len(), believed))
+        Ok(RecallCurve::measure([&ranks[0], &ranks[1]], centroids.len(), believed, margins))
     }
 }

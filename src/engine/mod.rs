@@ -26,6 +26,7 @@ mod intake;
 mod job;
 mod load;
 mod manifest;
+mod margin;
 mod merge;
 mod options;
 mod payload;

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use zeroize::Zeroizing;
 
 use super::calibrate::{Calibrator, HeldOut};
-use super::curve::RecallCurve;
+use super::curve::{CURVE_K, RecallCurve};
 use super::generation::Generation;
 use super::index::Index;
 use super::job::TrainingJob;
@@ -192,7 +192,8 @@ impl Index {
         let quantizer = Quantizer::train(spec, similarity, &fit)?;
         watch.check()?;
         let number = s.generation.as_ref().map_or(0, |g| g.number) + 1;
-        let calibrator = Calibrator::new(s.config.metric, &centroids, &held_out, &self.shared.exec, watch)?;
+        let candidates = CURVE_K[0] * quantizer.default_rerank_mult().max(1) as usize;
+        let calibrator = Calibrator::new(s.config.metric, &centroids, &held_out, candidates, exec, watch)?;
         let generation = Generation { number, items: s.live(), centroids, quantizer, curve: RecallCurve::default() };
         Ok((generation, calibrator))
     }

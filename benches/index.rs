@@ -183,7 +183,7 @@ fn queries(index: &Index, data: &Data) {
         }
         let total: u64 = times.iter().sum();
         times.sort_unstable();
-        let code = dim as f64 * if index.describe().unwrap().coded == QuantizerSpec::Flat { 4.0 } else { 1.0 };
+        let code = f64::from(index.describe().unwrap().code_bytes);
         let read = scanned as f64 * code * 1e9 / total as f64;
         println!(
             "query {n_probes} probes: recall@10 {:.4}, {:.0}/s, p50 {:.0} us, p99 {:.0} us, {} vectors scanned, codes read at \

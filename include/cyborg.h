@@ -118,7 +118,7 @@ typedef int32_t cyborg_category;
 #define CYBORG_STATUS_BUFFER_TOO_SMALL 14
 /** Valid, but not in this version or build; also a field of a newer struct than this library knows. (HTTP 422) */
 #define CYBORG_STATUS_UNSUPPORTED 15
-/** No such index. (HTTP 404) */
+/** No such index or model. (HTTP 404) */
 #define CYBORG_STATUS_NOT_FOUND 20
 /** The name is taken. (HTTP 409) */
 #define CYBORG_STATUS_ALREADY_EXISTS 21
@@ -134,6 +134,10 @@ typedef int32_t cyborg_category;
 #define CYBORG_STATUS_FORKED 26
 /** An earlier CYBORG_STATUS_INTERNAL left this handle unusable: free it. (HTTP 500) */
 #define CYBORG_STATUS_POISONED 27
+/** A model that is still being trained. (HTTP 409) */
+#define CYBORG_STATUS_MODEL_NOT_READY 28
+/** A model whose training failed; the message tells why. (HTTP 409) */
+#define CYBORG_STATUS_MODEL_FAILED 29
 /** The store failed to read or write. (HTTP 500) */
 #define CYBORG_STATUS_IO 30
 /** Another process or handle has the store open for writing; try again later. (HTTP 503) */
@@ -210,6 +214,27 @@ CYBORG_API uint64_t cyborg_error_needed(const cyborg_error *error);
  * Since: 0.1
  */
 CYBORG_API uint64_t cyborg_error_got(const cyborg_error *error);
+
+/**
+ * Name of the parameter or option that an INVALID_ARGUMENT is about: "tolerance". Borrowed from the error; NULL when
+ * it is not about one.
+ * Since: 0.1
+ */
+CYBORG_API const char *cyborg_error_field(const cyborg_error *error);
+
+/**
+ * The value that the field of cyborg_error_field() had, as text: "-1"; for data its size or kind, never the data.
+ * Borrowed from the error; NULL without a field.
+ * Since: 0.1
+ */
+CYBORG_API const char *cyborg_error_value(const cyborg_error *error);
+
+/**
+ * What the field of cyborg_error_field() may be, as text: "0 or more, 0 for 1e-6". Borrowed from the error; NULL
+ * without a field.
+ * Since: 0.1
+ */
+CYBORG_API const char *cyborg_error_allowed(const cyborg_error *error);
 
 /**
  * Frees an error. NULL is allowed.
@@ -290,6 +315,9 @@ typedef int32_t cyborg_training_state;
 /** What a training job is doing: one of the CYBORG_PHASE_ numbers, in this order. */
 typedef int32_t cyborg_phase;
 
+/** Why clustering ended: one of the CYBORG_END_ numbers. */
+typedef int32_t cyborg_training_end;
+
 /**
  * One reading of a training job. Set struct_size (or start from CYBORG_TRAINING_PROGRESS_INIT) before passing it in.
  */
@@ -310,10 +338,21 @@ typedef struct cyborg_training_progress {
     double objective;
     /** Milliseconds since the job was queued. */
     uint64_t elapsed_ms;
+    /** Vectors the centroids are learned from; 0 before. */
+    uint64_t vectors_used;
+    /**
+     * Recall, 0 to 1, of held-out vectors after the last pass, when lists are scanned that hold a fixed number of vectors
+     * (so many that the first pass had 0.9). For comparing passes; 0 where too few vectors are at hand to tell.
+     */
+    double recall;
+    /** Why clustering ended. */
+    cyborg_training_end end_reason;
+    /** 0. */
+    uint32_t reserved;
 } cyborg_training_progress;
 
 /** Sets struct_size and zeroes all other fields. */
-#define CYBORG_TRAINING_PROGRESS_INIT {sizeof(cyborg_training_progress), 0, 0, 0, 0, 0, 0, 0}
+#define CYBORG_TRAINING_PROGRESS_INIT {sizeof(cyborg_training_progress), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * Receives progress. Called on the thread of the call, about every 50 ms. It may call any function of the library
@@ -365,6 +404,17 @@ typedef struct cyborg_call {
 #define CYBORG_PHASE_CALIBRATING 6
 /** Writing and publishing. */
 #define CYBORG_PHASE_PUBLISHING 7
+
+/** It has not. */
+#define CYBORG_END_RUNNING 0
+/** Every pass that was planned was made. */
+#define CYBORG_END_SCHEDULE 1
+/** max_iters passes were made, and they were fewer than planned. */
+#define CYBORG_END_MAX_ITERS 2
+/** A pass lowered the objective by less than tolerance. */
+#define CYBORG_END_TOLERANCE 3
+/** Two passes in a row raised the recall of held-out vectors by less than 0.001. */
+#define CYBORG_END_RECALL 4
 
 /**
  * Makes a cancel token that is not set. Free it with cyborg_cancel_free().
@@ -423,6 +473,65 @@ CYBORG_API const char *cyborg_names_at(const cyborg_names *names, size_t i, size
  * Since: 0.1
  */
 CYBORG_API void cyborg_names_free(cyborg_names *names);
+
+/* ===========================================================================================================
+ * Training list: what a db trains
+ *
+ * What cyborg_db_training_jobs() gives: the jobs that run or wait, in the order they run.
+ * =========================================================================================================== */
+
+/**
+ * A list of training jobs as they were when it was made. You own it and free it with cyborg_training_list_free().
+ * Never changes, so any thread may read it; outlives every handle.
+ */
+typedef struct cyborg_training_list cyborg_training_list;
+
+/** What a job trains: one of the CYBORG_TRAINING_KIND_ numbers. */
+typedef int32_t cyborg_training_kind;
+
+/** An index. */
+#define CYBORG_TRAINING_KIND_INDEX 1
+/** A model. */
+#define CYBORG_TRAINING_KIND_MODEL 2
+
+/**
+ * Number of jobs. NULL gives 0.
+ * Since: 0.1
+ */
+CYBORG_API size_t cyborg_training_list_count(const cyborg_training_list *list);
+
+/**
+ * Name of the index that job i trains, or id of the model, NUL-terminated UTF-8 borrowed from the list; NULL when
+ * there is no job i. *out_len (may be NULL) is its length in bytes.
+ * Since: 0.1
+ */
+CYBORG_API const char *cyborg_training_list_name(const cyborg_training_list *list, size_t i, size_t *out_len);
+
+/**
+ * What job i trains, one of CYBORG_TRAINING_KIND_; 0 when there is no job i.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_training_kind cyborg_training_list_kind(const cyborg_training_list *list, size_t i);
+
+/**
+ * Place of job i in the queue: 0 = it runs (or there is no job i), 1 = the next to run, and so on.
+ * Since: 0.1
+ */
+CYBORG_API uint32_t cyborg_training_list_place(const cyborg_training_list *list, size_t i);
+
+/**
+ * Reads state (QUEUED or RUNNING) and progress of job i.
+ * Statuses: NULL_ARGUMENT, INVALID_ARGUMENT (no job i, or a wrong struct_size).
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_training_list_progress(const cyborg_training_list *list, size_t i,
+        cyborg_training_progress *out_progress, cyborg_error **err);
+
+/**
+ * Frees a list. NULL is allowed.
+ * Since: 0.1
+ */
+CYBORG_API void cyborg_training_list_free(cyborg_training_list *list);
 
 /* ===========================================================================================================
  * Db: an opened store
@@ -532,6 +641,15 @@ CYBORG_API cyborg_status cyborg_db_training_status(cyborg_db *db, cyborg_names *
         cyborg_error **err);
 
 /**
+ * Lists the training jobs of this db that run or wait, in the order they run, with their progress, as they are at this
+ * moment. Jobs run one after the other in the order they were started, by a call or by an upsert. Free the list with
+ * cyborg_training_list_free().
+ * Statuses: common.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_db_training_jobs(cyborg_db *db, cyborg_training_list **out_jobs, cyborg_error **err);
+
+/**
  * Deletes an index and all it holds, for good: its stored keys go first, so that what the disk may still keep cannot
  * be read. key is the index's key of 32 bytes. Open handles of the index give CYBORG_STATUS_CLOSED from then on.
  * Statuses: common, INVALID_ARGUMENT, NOT_FOUND, WRONG_KEY, store.
@@ -568,11 +686,19 @@ typedef struct cyborg_index cyborg_index;
  */
 typedef int32_t cyborg_metric;
 
-/** How vectors are coded in lists once an index is trained: one of the CYBORG_QUANTIZER_ numbers. */
+/**
+ * How vectors are coded in lists once an index is trained: one of the CYBORG_QUANTIZER_ numbers. A query reads the codes
+ * of the lists it looks into, so their size decides its speed and the memory of the cache. Full vectors are stored
+ * beside codes (FLAT excepted) and read for the best candidates only: those are ranked again, so distances are exact.
+ * Take AUTO unless you have measured. Below, d is the dimension; cyborg_index_info.code_bytes tells the bytes.
+ */
 typedef int32_t cyborg_quantizer;
 
 /** What ids are: one of the CYBORG_ID_KIND_ numbers, 0 = BYTES. */
 typedef int32_t cyborg_id_kind;
+
+/** How vectors are stored: one of the CYBORG_VECTOR_PRECISION_ numbers, 0 = F32. */
+typedef int32_t cyborg_vector_precision;
 
 /** How an index is made. Start from CYBORG_INDEX_OPTIONS_INIT. */
 typedef struct cyborg_index_options {
@@ -584,7 +710,7 @@ typedef struct cyborg_index_options {
     cyborg_metric metric;
     /** How vectors are coded once trained; 0 = AUTO. */
     cyborg_quantizer quantizer;
-    /** Bits a dimension of quantizer SQ; 0 = 8, the only size of this version. */
+    /** Bits a dimension of quantizer SQ: 8, 4 or 2; 0 = 8. Must be 0 with another quantizer. */
     uint32_t sq_bits;
     /** What ids are; 0 = BYTES. */
     cyborg_id_kind id_kind;
@@ -594,12 +720,43 @@ typedef struct cyborg_index_options {
     float target_recall;
     /** Items that an untrained index, or a list on average, may hold before an upsert starts training; 0 = 10000. */
     uint64_t retrain_threshold;
-    /** Seed of sampling and clustering: the same seed and items give the same lists. Default 0. */
+    /**
+     * Seed of sampling, clustering and quantizers: the same seed and items give the same lists and codes. Default 0.
+     */
     uint64_t seed;
+    /**
+     * Parts of a vector that quantizer PQ codes, 1 to the dimension, which they need not divide; 0 = half the
+     * dimension with pq_bits 4, a quarter with 8. Must be 0 with another quantizer.
+     */
+    uint32_t pq_m;
+    /**
+     * Bits of the code of a part, 4 or 8; 0 = 4, which is scanned far quicker. Must be 0 with another quantizer than PQ.
+     */
+    uint32_t pq_bits;
+    /**
+     * 1 = quantizer PQ learns a rotation that evens out its parts (OPQ): better codes for data whose dimensions depend
+     * on each other, and a longer training; at most 2048 dimensions. Default 0, and must be with another quantizer.
+     */
+    uint32_t pq_rotation;
+    /** Bits a dimension of quantizer RABITQ, 1 to 8; 0 = 4. Must be 0 with another quantizer. */
+    uint32_t rabitq_bits;
+    /** How vectors are stored; 0 = F32. */
+    cyborg_vector_precision vector_precision;
+    /** Must be 0. */
+    uint32_t reserved;
+    /**
+     * Makes the index from this model: trained from birth. dimension, metric and quantizer (with its parameters) are the
+     * model's then and must be 0 here. NUL-terminated; NULL = no model.
+     */
+    const char *model_id;
+    /** The model's key; NULL = the index's. */
+    const uint8_t *model_key;
+    /** CYBORG_KEY_LEN, or 0 without model_key. */
+    size_t model_key_len;
 } cyborg_index_options;
 
 /** Sets struct_size and zeroes all other fields. */
-#define CYBORG_INDEX_OPTIONS_INIT {sizeof(cyborg_index_options), 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define CYBORG_INDEX_OPTIONS_INIT {sizeof(cyborg_index_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /** How an index is opened. Start from CYBORG_OPEN_OPTIONS_INIT. */
 typedef struct cyborg_open_options {
@@ -612,6 +769,88 @@ typedef struct cyborg_open_options {
 /** Sets struct_size and zeroes all other fields. */
 #define CYBORG_OPEN_OPTIONS_INIT {sizeof(cyborg_open_options), 0}
 
+/** sqrt(sum (a - b)^2). */
+#define CYBORG_METRIC_EUCLIDEAN 1
+/** sum (a - b)^2. */
+#define CYBORG_METRIC_SQUARED_EUCLIDEAN 2
+/** 1 - cos(a, b). Vectors are normalised when they are taken in, and a zero vector is refused. */
+#define CYBORG_METRIC_COSINE 3
+/** Minus the dot product. */
+#define CYBORG_METRIC_INNER_PRODUCT 4
+
+/** The library's choice, made anew by each training; cyborg_index_describe() tells it. */
+#define CYBORG_QUANTIZER_AUTO 0
+
+/**
+ * Full vectors, exact: for small indexes, and where no neighbour in the lists looked into may be lost. 4 d bytes a
+ * vector, 2 d with vector_precision F16; stored once.
+ */
+#define CYBORG_QUANTIZER_FLAT 1
+
+/**
+ * Scalar codes of sq_bits bits a dimension. The quickest to train and, at 4 bits, the quickest to search at high recall.
+ * d sq_bits / 8 bytes a vector, rounded up to whole groups of 4 bytes; 4 more under the euclidean metrics.
+ */
+#define CYBORG_QUANTIZER_SQ 2
+
+/**
+ * Product quantization: pq_m parts of a vector, each the nearest of 2^pq_bits learned values. The smallest codes where
+ * dimensions depend on each other; training takes longest. pq_m pq_bits / 8 bytes a vector, and a few more.
+ */
+#define CYBORG_QUANTIZER_PQ 3
+
+/**
+ * RaBitQ: rabitq_bits bits a dimension after a random rotation, with an error bound for each vector, so that only
+ * candidates which can still be results are ranked again. Needs no even data. d rabitq_bits / 8 bytes a vector, and
+ * some 8 more.
+ */
+#define CYBORG_QUANTIZER_RABITQ 4
+
+/** float32, as given. */
+#define CYBORG_VECTOR_PRECISION_F32 1
+
+/**
+ * float16: half the bytes, three decimal digits. Vectors are rounded when they are taken in, and come back rounded;
+ * an element beyond -65504 to 65504 is refused.
+ */
+#define CYBORG_VECTOR_PRECISION_F16 2
+
+/** Byte strings of 1 to CYBORG_MAX_ID_LEN bytes; any bytes, text is usual. */
+#define CYBORG_ID_KIND_BYTES 1
+/** 64-bit numbers. */
+#define CYBORG_ID_KIND_U64 2
+
+/**
+ * Makes an index and opens it. name is 1 to CYBORG_MAX_NAME_LEN bytes of UTF-8 and stays readable in the store; key is
+ * CYBORG_KEY_LEN random bytes. options may be NULL. Free the index with cyborg_index_free().
+ * Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, ALREADY_EXISTS, store; with a model_id also NOT_FOUND, WRONG_KEY,
+ * MODEL_NOT_READY and MODEL_FAILED, all of the model.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_index_create(cyborg_db *db, const char *name, const uint8_t *key, size_t key_len,
+        const cyborg_index_options *options, cyborg_index **out_index, cyborg_error **err);
+
+/**
+ * Opens an index with its key. options may be NULL. Free the index with cyborg_index_free().
+ * Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, NOT_FOUND, WRONG_KEY, VERSION, store.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_index_open(cyborg_db *db, const char *name, const uint8_t *key, size_t key_len,
+        const cyborg_open_options *options, cyborg_index **out_index, cyborg_error **err);
+
+/**
+ * Frees an index handle. NULL and stale handles are allowed; never fails. Neither stops nor waits for training.
+ * Since: 0.1
+ */
+CYBORG_API void cyborg_index_free(cyborg_index *index);
+
+/* ===========================================================================================================
+ * Describe: what an index is, how it is trained and how large it is
+ * =========================================================================================================== */
+
+/** Points of a recall curve in cyborg_index_info. */
+#define CYBORG_RECALL_POINTS 16
+
 /**
  * Configuration and state of an index. Set struct_size (or start from CYBORG_INDEX_INFO_INIT) before passing it in.
  */
@@ -622,9 +861,9 @@ typedef struct cyborg_index_info {
     uint32_t dimension;
     /** Metric. */
     cyborg_metric metric;
-    /** Quantizer of trained lists: FLAT or SQ. */
+    /** Quantizer of the present lists; FLAT while untrained. */
     cyborg_quantizer quantizer;
-    /** Bits a dimension: 8 for SQ, 32 for FLAT. */
+    /** Its bits: of a dimension for SQ and RABITQ, of a part for PQ; 32 or 16 for FLAT. */
     uint32_t quantizer_bits;
     /** Kind of the ids. */
     cyborg_id_kind id_kind;
@@ -650,10 +889,40 @@ typedef struct cyborg_index_info {
     uint64_t retrain_threshold;
     /** As configured. */
     uint64_t seed;
+    /** Quantizer as configured: AUTO where the library chooses. */
+    cyborg_quantizer configured_quantizer;
+    /** Its bits as configured, or the default; 0 for AUTO and FLAT. */
+    uint32_t configured_bits;
+    /** pq_m as configured, 0 = automatic. */
+    uint32_t configured_m;
+    /** pq_rotation as configured. */
+    uint32_t configured_rotation;
+    /** Parts of a vector in the present lists; 0 unless their quantizer is PQ. */
+    uint32_t quantizer_m;
+    /** 1 when the vectors of the present lists were rotated by PQ. */
+    uint32_t quantizer_rotation;
+    /** How vectors are stored. */
+    cyborg_vector_precision vector_precision;
+    /** Bytes of the code of one vector in the present lists; 0 while the dimension is not known. */
+    uint32_t code_bytes;
+    /** Held-out items used as queries when the recall curve of the present lists was measured; 0 = none. */
+    uint32_t recall_queries;
+    /** 0. */
+    uint32_t reserved;
+    /**
+     * Up to 16 points of the recall curve, see cyborg_index_recall_curve(): lists looked into, rising; 0 past the last.
+     */
+    uint32_t recall_at_10_probes[CYBORG_RECALL_POINTS];
+    /** Share of the 10 nearest that lie in so many lists, rising. */
+    float recall_at_10[CYBORG_RECALL_POINTS];
+    /** The same for the 100 nearest: lists looked into. */
+    uint32_t recall_at_100_probes[CYBORG_RECALL_POINTS];
+    /** The same for the 100 nearest: their share. */
+    float recall_at_100[CYBORG_RECALL_POINTS];
 } cyborg_index_info;
 
 /** Sets struct_size and zeroes all other fields. */
-#define CYBORG_INDEX_INFO_INIT {sizeof(cyborg_index_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define CYBORG_INDEX_INFO_INIT {sizeof(cyborg_index_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}, {0}, {0}, {0}}
 
 /**
  * Sizes and counters of an index. Set struct_size (or start from CYBORG_INDEX_STATS_INFO_INIT) before passing it in.
@@ -687,54 +956,20 @@ typedef struct cyborg_index_stats_info {
     uint64_t largest_list_permille;
     /** n_lists * sum(length^2) / count^2, in thousandths (1000 = all lists alike); 0 when untrained. */
     uint64_t balance_permille;
+    /** Items written or deleted in the life of the index. */
+    uint64_t writes;
+    /**
+     * What writes was when the recall curve, which chooses automatic probes, was measured; 0 when untrained. It is
+     * measured in training, and again in the background when more than a quarter of the present items, and 1000 at
+     * least, were written or deleted since.
+     */
+    uint64_t curve_writes;
+    /** Queries the recall curve was measured with; 0 = it was not, and automatic probes look into all lists. */
+    uint64_t curve_queries;
 } cyborg_index_stats_info;
 
 /** Sets struct_size and zeroes all other fields. */
-#define CYBORG_INDEX_STATS_INFO_INIT {sizeof(cyborg_index_stats_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
-
-/** sqrt(sum (a - b)^2). */
-#define CYBORG_METRIC_EUCLIDEAN 1
-/** sum (a - b)^2. */
-#define CYBORG_METRIC_SQUARED_EUCLIDEAN 2
-/** 1 - cos(a, b). Vectors are normalised when they are taken in, and a zero vector is refused. */
-#define CYBORG_METRIC_COSINE 3
-/** Minus the dot product. */
-#define CYBORG_METRIC_INNER_PRODUCT 4
-
-/** The library's choice. */
-#define CYBORG_QUANTIZER_AUTO 0
-/** Full float32 vectors. */
-#define CYBORG_QUANTIZER_FLAT 1
-/** Scalar codes of sq_bits bits a dimension; the best candidates are reranked by their full vectors. */
-#define CYBORG_QUANTIZER_SQ 2
-
-/** Byte strings of 1 to CYBORG_MAX_ID_LEN bytes; any bytes, text is usual. */
-#define CYBORG_ID_KIND_BYTES 1
-/** 64-bit numbers. */
-#define CYBORG_ID_KIND_U64 2
-
-/**
- * Makes an index and opens it. name is 1 to CYBORG_MAX_NAME_LEN bytes of UTF-8 and stays readable in the store; key is
- * CYBORG_KEY_LEN random bytes. options may be NULL. Free the index with cyborg_index_free().
- * Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, ALREADY_EXISTS, store.
- * Since: 0.1
- */
-CYBORG_API cyborg_status cyborg_index_create(cyborg_db *db, const char *name, const uint8_t *key, size_t key_len,
-        const cyborg_index_options *options, cyborg_index **out_index, cyborg_error **err);
-
-/**
- * Opens an index with its key. options may be NULL. Free the index with cyborg_index_free().
- * Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, NOT_FOUND, WRONG_KEY, VERSION, store.
- * Since: 0.1
- */
-CYBORG_API cyborg_status cyborg_index_open(cyborg_db *db, const char *name, const uint8_t *key, size_t key_len,
-        const cyborg_open_options *options, cyborg_index **out_index, cyborg_error **err);
-
-/**
- * Frees an index handle. NULL and stale handles are allowed; never fails. Neither stops nor waits for training.
- * Since: 0.1
- */
-CYBORG_API void cyborg_index_free(cyborg_index *index);
+#define CYBORG_INDEX_STATS_INFO_INIT {sizeof(cyborg_index_stats_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * Reads the configuration and state of an index.
@@ -743,6 +978,17 @@ CYBORG_API void cyborg_index_free(cyborg_index *index);
  */
 CYBORG_API cyborg_status cyborg_index_describe(const cyborg_index *index, cyborg_index_info *out_info,
         cyborg_error **err);
+
+/**
+ * Reads the recall curve that training measured: how much of the true k nearest neighbours lie in the lists that a query
+ * with so many n_probes looks into. k is 10 or 100. Writes n points, rising, into out_probes and out_recalls, which
+ * have room for capacity, and n into out_count; n is 0 while untrained and where too few items were there to measure.
+ * With capacity 0 the arrays may be NULL and n alone is told. What codes lose comes on top, and rerank makes up for it.
+ * Statuses: common, INVALID_ARGUMENT, BUFFER_TOO_SMALL (needed, got), store.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_index_recall_curve(const cyborg_index *index, uint32_t k, uint32_t *out_probes,
+        float *out_recalls, size_t capacity, size_t *out_count, cyborg_error **err);
 
 /**
  * Reads the sizes and counters of an index.
@@ -913,6 +1159,10 @@ CYBORG_API void cyborg_items_free(cyborg_items *items);
 #define CYBORG_MAX_METADATA_LEN 1048576
 /** Longest contents of an item in bytes. */
 #define CYBORG_MAX_CONTENTS_LEN 16777216
+
+/** Room for any text of cyborg_upsert_message() with its NUL. */
+#define CYBORG_UPSERT_MESSAGE_LEN 128
+
 /** Most bytes in one call: vectors, ids, metadata and contents together. */
 #define CYBORG_MAX_BATCH_BYTES 1073741824
 
@@ -921,6 +1171,27 @@ CYBORG_API void cyborg_items_free(cyborg_items *items);
  * with cyborg_cursor_free(). Belongs to one thread at a time; keeps its db alive.
  */
 typedef struct cyborg_cursor cyborg_cursor;
+
+/** What an upsert did. Set struct_size (or start from CYBORG_UPSERT_RESULT_INIT) before passing it in. */
+typedef struct cyborg_upsert_result {
+    /** sizeof(cyborg_upsert_result). */
+    uint32_t struct_size;
+    /** 1 when this upsert started a training job. */
+    uint32_t training_triggered;
+    /** Items whose id was new. */
+    uint64_t inserted;
+    /** Items that replaced one. */
+    uint64_t updated;
+    /** Items of the batch that a later item of the same id overrode. */
+    uint64_t superseded;
+    /** Items in the index now. */
+    uint64_t vector_count;
+    /** Items that have to be passed for training to start. See cyborg_upsert_message(). */
+    uint64_t threshold;
+} cyborg_upsert_result;
+
+/** Sets struct_size and zeroes all other fields. */
+#define CYBORG_UPSERT_RESULT_INIT {sizeof(cyborg_upsert_result), 0, 0, 0, 0, 0, 0}
 
 /** Items to upsert, in columns. Optional columns may be NULL: then no item has them. Start from CYBORG_BATCH_INIT. */
 typedef struct cyborg_batch {
@@ -964,27 +1235,6 @@ typedef struct cyborg_batch {
 /** Sets struct_size and zeroes all other fields. */
 #define CYBORG_BATCH_INIT {sizeof(cyborg_batch), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
-/** What an upsert did. Set struct_size (or start from CYBORG_UPSERT_RESULT_INIT) before passing it in. */
-typedef struct cyborg_upsert_result {
-    /** sizeof(cyborg_upsert_result). */
-    uint32_t struct_size;
-    /** 1 when this upsert started a training job. */
-    uint32_t training_triggered;
-    /** Items whose id was new. */
-    uint64_t inserted;
-    /** Items that replaced one. */
-    uint64_t updated;
-    /** Items of the batch that a later item of the same id overrode. */
-    uint64_t superseded;
-    /** Items in the index now. */
-    uint64_t vector_count;
-    /** Items that have to be passed for training to start. */
-    uint64_t threshold;
-} cyborg_upsert_result;
-
-/** Sets struct_size and zeroes all other fields. */
-#define CYBORG_UPSERT_RESULT_INIT {sizeof(cyborg_upsert_result), 0, 0, 0, 0, 0, 0}
-
 /** Ids, as byte strings or as numbers, whichever the index has. Start from CYBORG_IDS_INIT. */
 typedef struct cyborg_ids {
     /** sizeof(cyborg_ids). */
@@ -1005,6 +1255,15 @@ typedef struct cyborg_ids {
 
 /** Sets struct_size and zeroes all other fields. */
 #define CYBORG_IDS_INIT {sizeof(cyborg_ids), 0, 0, 0, 0, 0, 0}
+
+/**
+ * Says in one line of text that an upsert started training, with the numbers of result: "Training started (vectors:
+ * 10001, threshold: 10000)"; the text is empty when it did not. Writes at most buffer_len bytes to buffer, the last of
+ * them a NUL, and gives the length of the whole text without it, which is below CYBORG_UPSERT_MESSAGE_LEN; as
+ * snprintf() does. NULL as result, a wrong struct_size or a NULL buffer of length 0 are allowed.
+ * Since: 0.1
+ */
+CYBORG_API size_t cyborg_upsert_message(const cyborg_upsert_result *result, char *buffer, size_t buffer_len);
 
 /**
  * Adds items, replacing those whose id is there already, as a whole: an item's metadata and contents are those of the
@@ -1097,18 +1356,29 @@ typedef struct cyborg_train_options {
     uint32_t struct_size;
     /** Lists to make, at most half the items and CYBORG_MAX_LISTS; 0 = from the number of items. */
     uint32_t n_lists;
-    /** Vectors read and processed at a time; 0 = 2048. */
+    /**
+     * Vectors read and processed at a time, at most 4 MiB of them; 0 = 2048. Where max_memory_mb does not hold all vectors to
+     * learn from, those it holds are clustered and the centroids are refined by mini-batches of this size.
+     */
     uint32_t batch_size;
-    /** Most clustering passes; 0 = 100. */
+    /**
+     * Most clustering passes; 0 = 100. 8 in memory and 3 of mini-batches are the most that help; where there are
+     * mini-batches, 1 pass of them is made in any case.
+     */
     uint32_t max_iters;
-    /** Stop when a pass lowers the mean squared distance by less than this fraction; 0 = 1e-6. */
+    /**
+     * Stop when a pass lowers the mean squared distance by less than this fraction; 0 = 1e-6. Whatever it is, passes also end
+     * when the recall of held-out vectors improves no more; cyborg_training_progress says which.
+     */
     double tolerance;
     /**
-     * Most memory the job may take beyond the index itself, in MiB; 0 = half of the db's memory_limit (none without one),
-     * which also bounds a larger value.
+     * Most memory the job may take, in MiB; 0 = half of the db's memory_limit (none without one), which also bounds a larger
+     * value. Counted: all that is allocated above what the index and its db held when the job began, the new lists included
+     * while the old ones are still there, and 10 MiB for the page caches of the store. Not counted: what queries and upserts
+     * take meanwhile, a single item's metadata and contents, and items that other threads upsert during the job.
      */
     uint64_t max_memory_mb;
-    /** Most vectors to cluster; 0 = as many as help. */
+    /** Most vectors to learn from, at least 2 x n_lists; 0 = as many as help, 256 a list. */
     uint64_t max_training_vectors;
     /** Seed of sampling and clustering; 0 = the index's. */
     uint64_t seed;
@@ -1118,11 +1388,13 @@ typedef struct cyborg_train_options {
 #define CYBORG_TRAIN_OPTIONS_INIT {sizeof(cyborg_train_options), 0, 0, 0, 0, 0, 0, 0}
 
 /**
- * Trains an index, or trains it anew. With out_job it starts a job and returns at once; free the job with
+ * Trains an index, or trains it anew. Jobs of a db run one after the other in the order they came, see
+ * cyborg_db_training_jobs(). With out_job it starts a job and returns at once; free the job with
  * cyborg_training_free(). With out_job NULL it returns when training has ended, watching call (which a started job
  * does not: use cyborg_training_cancel()). options and call may be NULL.
- * Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, TRAINING_IN_PROGRESS, INSUFFICIENT_VECTORS (below 2 x n_lists),
- * CANCELLED, TIMEOUT, store. NO_MEMORY when max_memory_mb is below what the job is estimated to need.
+ * Statuses: common, INVALID_ARGUMENT (cyborg_error_field(), _value() and _allowed() tell), UNSUPPORTED,
+ * TRAINING_IN_PROGRESS, INSUFFICIENT_VECTORS (below 2 x n_lists; cyborg_error_needed() and _got() tell), CANCELLED,
+ * TIMEOUT, store. NO_MEMORY when max_memory_mb is below what the job is estimated to need, in bytes likewise.
  * Since: 0.1
  */
 CYBORG_API cyborg_status cyborg_index_train(cyborg_index *index, const cyborg_train_options *options,
@@ -1171,7 +1443,8 @@ CYBORG_API cyborg_status cyborg_training_wait(cyborg_training *job, uint64_t tim
 CYBORG_API cyborg_status cyborg_training_result(cyborg_training *job, cyborg_error **err);
 
 /**
- * Asks a job to stop, which it does within 100 ms; cyborg_training_wait() tells when. A job that has ended stays as it is.
+ * Asks a job to stop: one that waits for its turn ends at once, one that runs within 100 ms; cyborg_training_wait()
+ * tells when. A job that has ended stays as it is.
  * Statuses: NULL_ARGUMENT, INVALID_HANDLE, FORKED, POISONED.
  * Since: 0.1
  */
@@ -1182,6 +1455,304 @@ CYBORG_API cyborg_status cyborg_training_cancel(cyborg_training *job, cyborg_err
  * Since: 0.1
  */
 CYBORG_API void cyborg_training_free(cyborg_training *job);
+
+/* ===========================================================================================================
+ * Model records: what is known of a model
+ *
+ * A record is one reading of a model: its state, numbers and texts as they were at that moment. Records are encrypted
+ * under the model's key; only ids of models are readable in the store.
+ * =========================================================================================================== */
+
+/**
+ * One reading of a model. You own it and free it with cyborg_model_record_free().
+ * Never changes, so any thread may read it; outlives every handle.
+ */
+typedef struct cyborg_model_record cyborg_model_record;
+
+/** State of a model: one of the CYBORG_MODEL_STATE_ numbers. */
+typedef int32_t cyborg_model_state;
+
+/** Why a model failed: one of the CYBORG_MODEL_FAILURE_ numbers, 0 = it did not. */
+typedef int32_t cyborg_model_failure;
+
+/** The numbers of a record. Set struct_size (or start from CYBORG_MODEL_DETAILS_INIT) before passing it in. */
+typedef struct cyborg_model_details {
+    /** sizeof(cyborg_model_details). */
+    uint32_t struct_size;
+    /** State. */
+    cyborg_model_state state;
+    /** Why it failed; 0 unless FAILED. */
+    cyborg_model_failure failure_code;
+    /** Elements of a vector. */
+    uint32_t dimension;
+    /** Metric of the index it was trained from, and of those made from it. */
+    cyborg_metric metric;
+    /** How vectors are coded; AUTO while the library has not yet chosen. */
+    cyborg_quantizer quantizer;
+    /** Bits a dimension (SQ, RABITQ; 32 for FLAT), or of a sub-vector's code (PQ). */
+    uint32_t quantizer_bits;
+    /** Sub-vectors of PQ, 0 for other quantizers. */
+    uint32_t pq_m;
+    /** 1 when PQ rotates vectors first. */
+    uint32_t pq_rotation;
+    /** Inverted lists. */
+    uint32_t n_lists;
+    /** Clustering passes; 0 while training. */
+    uint32_t passes;
+    /** Version of the format it was written in. */
+    uint32_t format_version;
+    /** Indexes made from it that exist. */
+    uint32_t used_by;
+    /** 0. */
+    uint32_t reserved;
+    /** Seed of sampling and clustering. */
+    uint64_t seed;
+    /** When training was asked for, in milliseconds since 1970 UTC. */
+    uint64_t created_at;
+    /** When the state became what it is; 0 while training. */
+    uint64_t finished_at;
+    /** Vectors that were clustered; 0 while training. */
+    uint64_t vectors_used;
+    /** Bytes of the trained part. */
+    uint64_t bytes;
+    /** Mean squared distance of those vectors to the centroids of their lists. */
+    double objective;
+} cyborg_model_details;
+
+/** Sets struct_size and zeroes all other fields. */
+#define CYBORG_MODEL_DETAILS_INIT {sizeof(cyborg_model_details), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
+/** Its training is queued or at work. */
+#define CYBORG_MODEL_STATE_TRAINING 1
+/** Trained: indexes can be made from it. */
+#define CYBORG_MODEL_STATE_CREATED 2
+
+/**
+ * Its training ended without a model; failure_code and cyborg_model_record_error() tell why. It can only be deleted.
+ */
+#define CYBORG_MODEL_STATE_FAILED 3
+/** The process ended, or the db was closed, before the training did. */
+#define CYBORG_MODEL_FAILURE_INTERRUPTED 1
+/** It was cancelled. */
+#define CYBORG_MODEL_FAILURE_CANCELLED 2
+/** Memory was refused by the system or by a limit. */
+#define CYBORG_MODEL_FAILURE_MEMORY 3
+/** The source would not do: too few vectors were left, it was dropped, or it is damaged. */
+#define CYBORG_MODEL_FAILURE_DATA 4
+/** The store failed, or the library has a defect. */
+#define CYBORG_MODEL_FAILURE_INTERNAL 5
+
+/**
+ * Reads the numbers of a record.
+ * Statuses: NULL_ARGUMENT, INVALID_ARGUMENT.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_model_record_details(const cyborg_model_record *record,
+        cyborg_model_details *out_details, cyborg_error **err);
+
+/**
+ * Id of the model, NUL-terminated UTF-8 borrowed from the record, as are all texts of it; NULL for a NULL record.
+ * *out_len (may be NULL) is its length in bytes.
+ * Since: 0.1
+ */
+CYBORG_API const char *cyborg_model_record_id(const cyborg_model_record *record, size_t *out_len);
+
+/**
+ * Description as it was given, "" for none.
+ * Since: 0.1
+ */
+CYBORG_API const char *cyborg_model_record_description(const cyborg_model_record *record, size_t *out_len);
+
+/**
+ * What made the model fail, one line; "" unless FAILED.
+ * Since: 0.1
+ */
+CYBORG_API const char *cyborg_model_record_error(const cyborg_model_record *record, size_t *out_len);
+
+/**
+ * Name of the index it was trained from.
+ * Since: 0.1
+ */
+CYBORG_API const char *cyborg_model_record_source(const cyborg_model_record *record, size_t *out_len);
+
+/**
+ * Version of the library that trained it: "0.1.0".
+ * Since: 0.1
+ */
+CYBORG_API const char *cyborg_model_record_library_version(const cyborg_model_record *record, size_t *out_len);
+
+/**
+ * Frees a record. NULL is allowed.
+ * Since: 0.1
+ */
+CYBORG_API void cyborg_model_record_free(cyborg_model_record *record);
+
+/* ===========================================================================================================
+ * Models: trained once, used by many indexes
+ *
+ * A model is what training makes of an index's vectors: lists and a quantizer, kept under an id and a key of its own.
+ * cyborg_index_create() with a model_id makes an index that is trained before it has its first item. The index takes a
+ * copy, sealed under its own key, and needs the model no more. A model can be carried to another store as a package.
+ * =========================================================================================================== */
+
+/** Longest id of a model in bytes. */
+#define CYBORG_MAX_MODEL_ID_LEN 200
+/** Longest description of a model in characters. */
+#define CYBORG_MAX_MODEL_DESCRIPTION 1000
+
+/** A bit of cyborg_model_delete(): stop the model's training first. */
+#define CYBORG_MODEL_DELETE_CANCEL_FIRST 1
+
+/**
+ * A model on its way to another store: sealed bytes. You own it and free it with cyborg_model_package_free().
+ * Never changes, so any thread may read it; outlives every handle.
+ */
+typedef struct cyborg_model_package cyborg_model_package;
+
+/** How a model is trained; zero in a field = its default. Start from CYBORG_MODEL_OPTIONS_INIT. */
+typedef struct cyborg_model_options {
+    /** sizeof(cyborg_model_options). */
+    uint32_t struct_size;
+    /** Lists to make, at most half the source's items and CYBORG_MAX_LISTS; 0 = from the number of items. */
+    uint32_t n_lists;
+    /** How the vectors of indexes made from it are coded; 0 = AUTO. */
+    cyborg_quantizer quantizer;
+    /** As in cyborg_index_options. */
+    uint32_t sq_bits;
+    /** As in cyborg_index_options. */
+    uint32_t pq_m;
+    /** As in cyborg_index_options. */
+    uint32_t pq_bits;
+    /** As in cyborg_index_options. */
+    uint32_t pq_rotation;
+    /** As in cyborg_index_options. */
+    uint32_t rabitq_bits;
+    /** Rows of the source read at a time; 0 = 10000. Never more than 4 MiB of vectors. */
+    uint32_t search_size;
+    /** Vectors processed at a time; 0 = 2048. */
+    uint32_t batch_size;
+    /** Most clustering passes; 0 = 100. */
+    uint32_t max_iters;
+    /** Must be 0. */
+    uint32_t reserved;
+    /** Stop when a pass lowers the mean squared distance by less than this fraction; 0 = 1e-6. */
+    double tolerance;
+    /**
+     * Most memory the job may take, in MiB; 0 = half of the db's memory_limit (none without one), which also bounds a
+     * larger value.
+     */
+    uint64_t max_memory_mb;
+    /** Most vectors to cluster; 0 = as many as help. */
+    uint64_t max_training_vectors;
+    /** Seed of sampling and clustering; 0 = the source's. */
+    uint64_t seed;
+    /** Anything: UTF-8 of at most CYBORG_MAX_MODEL_DESCRIPTION characters, NUL-terminated; NULL = none. */
+    const char *description;
+} cyborg_model_options;
+
+/** Sets struct_size and zeroes all other fields. */
+#define CYBORG_MODEL_OPTIONS_INIT {sizeof(cyborg_model_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
+/**
+ * Trains a model from an index's vectors and returns at once; the record, in state TRAINING, is durable then. The source
+ * is only read, and may be written to, trained and queried meanwhile. model_id is 1 to CYBORG_MAX_MODEL_ID_LEN bytes of
+ * UTF-8 and stays readable in the store; NULL = a random one of 20 characters safe in a URL. key is CYBORG_KEY_LEN bytes
+ * that the model is sealed under. options may be NULL. *out_job (out_job may be NULL) takes a handle for progress, free it
+ * with cyborg_training_free(); *out_record (out_record may be NULL) the record, which tells the id. Closing the db stops
+ * the job; the model is then FAILED, INTERRUPTED.
+ * Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, ALREADY_EXISTS, INSUFFICIENT_VECTORS (below 2 x n_lists), NO_MEMORY,
+ * store.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_model_train(cyborg_index *source, const char *model_id, const uint8_t *key,
+        size_t key_len, const cyborg_model_options *options, cyborg_training **out_job,
+        cyborg_model_record **out_record, cyborg_error **err);
+
+/**
+ * Reads the record of a model. A model whose training died with its process is found FAILED, INTERRUPTED by the first
+ * process that can write and reads it; one that only reads shows TRAINING until then.
+ * Statuses: common, INVALID_ARGUMENT, NOT_FOUND, WRONG_KEY, VERSION, store.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_model_info(cyborg_db *db, const char *model_id, const uint8_t *key, size_t key_len,
+        cyborg_model_record **out_record, cyborg_error **err);
+
+/**
+ * Lists the ids of all models in the store, in any state, in alphabetical order. Needs no key.
+ * Statuses: common, store.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_model_list(cyborg_db *db, cyborg_names **out_ids, cyborg_error **err);
+
+/**
+ * Waits until the training of a model has ended or timeout_ms milliseconds have passed (CYBORG_WAIT_FOREVER = until it
+ * has ended), and writes the state it then has to *out_state (may be NULL). That the time is over is no error, nor that
+ * the model failed. Where this process does not train it, the state is given at once.
+ * Statuses: common, INVALID_ARGUMENT, NOT_FOUND (also when it is deleted meanwhile), WRONG_KEY, VERSION, store.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_model_wait(cyborg_db *db, const char *model_id, const uint8_t *key, size_t key_len,
+        uint64_t timeout_ms, cyborg_model_state *out_state, cyborg_error **err);
+
+/**
+ * Asks the training of a model to stop: at once while it is queued, within 100 ms while it is at work. The model is then
+ * FAILED, CANCELLED. One whose training has ended stays as it is.
+ * Statuses: common, INVALID_ARGUMENT, NOT_FOUND, WRONG_KEY, VERSION, store.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_model_cancel(cyborg_db *db, const char *model_id, const uint8_t *key, size_t key_len,
+        cyborg_error **err);
+
+/**
+ * Deletes a model for good; its id can be used again at once. flags is 0 or a sum of CYBORG_MODEL_DELETE_ bits. Refused
+ * with CONFLICT while indexes made from it exist, which the message names (they have copies and would not miss it), and
+ * while it is being trained, unless CANCEL_FIRST is given.
+ * Statuses: common, INVALID_ARGUMENT, NOT_FOUND, WRONG_KEY, CONFLICT, VERSION, store.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_model_delete(cyborg_db *db, const char *model_id, const uint8_t *key, size_t key_len,
+        uint32_t flags, cyborg_error **err);
+
+/**
+ * Seals a CREATED model under package_key (CYBORG_KEY_LEN bytes) as bytes to be carried to another store: encrypted,
+ * authenticated, and bound to the model's id, which stays readable. Free the package with cyborg_model_package_free().
+ * Statuses: common, INVALID_ARGUMENT, NOT_FOUND, WRONG_KEY, MODEL_NOT_READY, MODEL_FAILED, NO_MEMORY, VERSION, store.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_model_export(cyborg_db *db, const char *model_id, const uint8_t *key, size_t key_len,
+        const uint8_t *package_key, size_t package_key_len, cyborg_model_package **out_package, cyborg_error **err);
+
+/**
+ * Bytes of a package, borrowed from it; *out_len (may be NULL) is their number. NULL and 0 for a NULL package.
+ * Since: 0.1
+ */
+CYBORG_API const uint8_t *cyborg_model_package_data(const cyborg_model_package *package, size_t *out_len);
+
+/**
+ * Frees a package. NULL is allowed.
+ * Since: 0.1
+ */
+CYBORG_API void cyborg_model_package_free(cyborg_model_package *package);
+
+/**
+ * Makes a model of a package: opens data with package_key, the key it was exported under, and seals the model anew under
+ * key. model_id NULL = the id it was exported under. The record keeps times and numbers of the training. *out_record
+ * (out_record may be NULL) takes it.
+ * Statuses: common, INVALID_ARGUMENT, ALREADY_EXISTS, WRONG_KEY (package_key), CORRUPT (data is no whole package),
+ * VERSION, NO_MEMORY, store.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_model_import(cyborg_db *db, const uint8_t *data, size_t data_len,
+        const uint8_t *package_key, size_t package_key_len, const char *model_id, const uint8_t *key, size_t key_len,
+        cyborg_model_record **out_record, cyborg_error **err);
+
+/**
+ * Tells which model an index was made from: a list of its id, empty for an index made without one. The model may have been
+ * deleted since. Free the list with cyborg_names_free().
+ * Statuses: common.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_index_model(const cyborg_index *index, cyborg_names **out_ids, cyborg_error **err);
 
 /* ===========================================================================================================
  * Search: the nearest items

@@ -27,6 +27,8 @@ pub enum Status {
     Closed = 25,
     Forked = 26,
     Poisoned = 27,
+    ModelNotReady = 28,
+    ModelFailed = 29,
     Io = 30,
     Busy = 31,
     Fenced = 32,
@@ -149,6 +151,21 @@ pub enum Error {
     Conflict {
         /// What is in the way.
         what: &'static str,
+    },
+    /// A model that indexes were made from, which still exist.
+    #[error("the model is in use by {}", list(indexes))]
+    ModelInUse {
+        /// Names of the indexes.
+        indexes: Vec<String>,
+    },
+    /// A model that is still being trained.
+    #[error("the model is being trained")]
+    ModelNotReady,
+    /// A model whose training failed.
+    #[error("the model has failed: {why}")]
+    ModelFailed {
+        /// The reason its record gives.
+        why: String,
     },
     /// The handle was closed, or its index dropped.
     #[error("the {what} is closed")]
@@ -273,7 +290,9 @@ impl Error {
             Self::AlreadyExists { .. } => Status::AlreadyExists,
             Self::TrainingInProgress => Status::TrainingInProgress,
             Self::InsufficientVectors { .. } => Status::InsufficientVectors,
-            Self::Conflict { .. } => Status::Conflict,
+            Self::Conflict { .. } | Self::ModelInUse { .. } => Status::Conflict,
+            Self::ModelNotReady => Status::ModelNotReady,
+            Self::ModelFailed { .. } => Status::ModelFailed,
             Self::Closed { .. } => Status::Closed,
             Self::Forked => Status::Forked,
             Self::Poisoned { .. } => Status::Poisoned,
@@ -311,7 +330,9 @@ impl Error {
             | Status::Conflict
             | Status::Closed
             | Status::Forked
-            | Status::Poisoned => Category::State,
+            | Status::Poisoned
+            | Status::ModelNotReady
+            | Status::ModelFailed => Category::State,
             Status::Busy | Status::Cancelled | Status::Timeout | Status::NoMemory => Category::Transient,
             Status::Io
             | Status::Fenced
@@ -333,6 +354,17 @@ impl Error {
         }
     }
 
+    /// Field, value given and what is allowed, where the error is about a field.
+    #[must_use]
+    pub fn field(&self) -> Option<(&'static str, &str, &'static str)> {
+        match self {
+            Self::InvalidArgument { field, got, allowed } | Self::InvalidItem { field, got, allowed, .. } => {
+                Some((field, got, allowed))
+            }
+            _ => None,
+        }
+    }
+
     /// The numbers `(needed, got)`, where the error is about a quantity.
     #[must_use]
     pub fn needed_got(&self) -> Option<(u64, u64)> {
@@ -346,6 +378,13 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// Names in a row, as many as a line of text can hold.
+fn list(names: &[String]) -> String {
+    const MOST: usize = 20;
+    let shown = names[..names.len().min(MOST)].join(", ");
+    if names.len() > MOST { format!("{shown} and {} more", names.len() - MOST) } else { shown }
 }
 
 /// Allocates a vector of `len` zeroes, or says how much was wanted. For every size that comes from input or disk.

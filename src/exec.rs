@@ -197,6 +197,23 @@ pub enum Phase {
     Publishing = 7,
 }
 
+/// Why clustering ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(i32)]
+pub enum EndReason {
+    /// It has not.
+    #[default]
+    Running = 0,
+    /// Every pass that was planned was made.
+    Schedule = 1,
+    /// The wished most passes were made, and they were fewer.
+    MaxIters = 2,
+    /// A pass lowered the objective by less than the tolerance.
+    Tolerance = 3,
+    /// Two passes in a row raised the recall of held-out rows by less than 0.001.
+    Recall = 4,
+}
+
 /// Progress of a job, written by one thread and read by any.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -205,6 +222,9 @@ pub struct Progress {
     total: AtomicU64,
     iteration: AtomicU32,
     objective: AtomicU64,
+    recall: AtomicU64,
+    end: AtomicU32,
+    vectors: AtomicU64,
 }
 
 /// One reading of [`Progress`].
@@ -220,6 +240,12 @@ pub struct ProgressReading {
     pub iteration: u32,
     /// Mean squared distance to the centroid after the last pass; 0 before.
     pub objective: f64,
+    /// Recall of held-out rows after the last pass, within a fixed number of rows scanned; 0 where it is not measured.
+    pub recall: f64,
+    /// Why clustering ended.
+    pub end: EndReason,
+    /// Vectors that the centroids are learned from; 0 before.
+    pub vectors: u64,
 }
 
 impl Progress {
@@ -241,6 +267,21 @@ impl Progress {
         self.objective.store(objective.to_bits(), Ordering::Relaxed);
     }
 
+    /// Reports the recall of held-out rows after a pass.
+    pub fn recall(&self, recall: f64) {
+        self.recall.store(recall.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Reports why clustering ended.
+    pub fn ended(&self, end: EndReason) {
+        self.end.store(end as u32, Ordering::Relaxed);
+    }
+
+    /// Reports how many vectors the centroids are learned from.
+    pub fn learns_from(&self, vectors: u64) {
+        self.vectors.store(vectors, Ordering::Relaxed);
+    }
+
     /// The present values.
     pub fn read(&self) -> ProgressReading {
         let phase = match self.phase.load(Ordering::Acquire) {
@@ -252,12 +293,22 @@ impl Progress {
             7 => Phase::Publishing,
             _ => Phase::Queued,
         };
+        let end = match self.end.load(Ordering::Relaxed) {
+            1 => EndReason::Schedule,
+            2 => EndReason::MaxIters,
+            3 => EndReason::Tolerance,
+            4 => EndReason::Recall,
+            _ => EndReason::Running,
+        };
         ProgressReading {
             phase,
             done: self.done.load(Ordering::Relaxed),
             total: self.total.load(Ordering::Relaxed),
             iteration: self.iteration.load(Ordering::Relaxed),
             objective: f64::from_bits(self.objective.load(Ordering::Relaxed)),
+            recall: f64::from_bits(self.recall.load(Ordering::Relaxed)),
+            end,
+            vectors: self.vectors.load(Ordering::Relaxed),
         }
     }
 }

@@ -61,6 +61,34 @@ pub fn sample_indices(n: usize, k: usize, seed: u64) -> Vec<u32> {
     chosen
 }
 
+/// Takes `k` of `n` things that pass by one after the other, every choice equally likely, in a few bytes (selection
+/// sampling: Fan, Muller and Rezucha, 1962). The same seed takes the same ones, however often they pass.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    rng: Rng,
+    to_come: usize,
+    to_take: usize,
+}
+
+impl Selection {
+    /// For `k` of `n`; all of them when `k >= n`.
+    #[must_use]
+    pub fn new(n: usize, k: usize, seed: u64) -> Self {
+        Self { rng: Rng::new(seed), to_come: n, to_take: k.min(n) }
+    }
+
+    /// Whether the next one is taken. None after the `n`-th.
+    pub fn take(&mut self) -> bool {
+        if self.to_come == 0 {
+            return false;
+        }
+        let taken = self.to_take == self.to_come || self.rng.below(self.to_come) < self.to_take;
+        self.to_come -= 1;
+        self.to_take -= usize::from(taken);
+        taken
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +97,20 @@ mod tests {
     fn the_stream_is_frozen() {
         let mut r = Rng::new(0);
         assert_eq!([r.next_u64(), r.next_u64()], [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4]);
+    }
+
+    #[test]
+    fn a_selection_takes_exactly_its_number_evenly_and_always_the_same() {
+        let mut hits = [0u32; 10];
+        for seed in 0..2000 {
+            let taken = |mut s: Selection| (0..12).map(|_| s.take()).collect::<Vec<_>>();
+            let (first, again) = (taken(Selection::new(10, 3, seed)), taken(Selection::new(10, 3, seed)));
+            assert_eq!(first, again);
+            assert_eq!(first.iter().filter(|&&t| t).count(), 3);
+            (0..10).for_each(|i| hits[i] += u32::from(first[i]));
+        }
+        assert!(hits.iter().all(|&h| (520..680).contains(&h)), "{hits:?}");
+        assert!((0..1).all(|_| Selection::new(5, 9, 1).take()) && !Selection::new(0, 9, 1).take());
     }
 
     #[test]

@@ -4,6 +4,8 @@ use crate::error::{Error, Result};
 
 /// Largest dimension of a vector.
 pub const MAX_DIMENSION: u32 = 65_536;
+/// Largest dimension that product quantization rotates: learning takes the cube of it.
+pub const MAX_ROTATED_DIMENSION: u32 = 2048;
 /// Longest id in bytes.
 pub const MAX_ID_LEN: usize = 4096;
 /// Longest contents of an item in bytes.
@@ -18,6 +20,10 @@ pub const MAX_TOP_K: u32 = 10_000;
 pub const MAX_LISTS: u32 = 1 << 20;
 /// Longest index name in bytes.
 pub const MAX_NAME_LEN: usize = 255;
+/// Longest id of a model in bytes.
+pub const MAX_MODEL_ID_LEN: usize = 200;
+/// Longest description of a model in characters.
+pub const MAX_MODEL_DESCRIPTION: usize = 1000;
 /// Bytes in a key.
 pub const KEY_LEN: usize = 32;
 
@@ -156,8 +162,20 @@ impl QuantizerSpec {
             Self::Pq { m, .. } if m > if dim == 0 { MAX_DIMENSION } else { dim } => {
                 Err(Error::invalid("pq_m", m, "at most the dimension, or 0 for automatic"))
             }
+            Self::Pq { rotation: true, .. } if dim > MAX_ROTATED_DIMENSION => {
+                Err(Error::invalid("dimension", dim, "at most 2048 with pq_rotation"))
+            }
             Self::RaBitQ { bits } if !(1..=8).contains(&bits) => Err(Error::invalid("rabitq_bits", bits, "1 to 8")),
             _ => Ok(()),
+        }
+    }
+
+    /// Bits of a value in a code; 0 for `Flat`, whose values are as wide as stored vectors.
+    #[must_use]
+    pub fn bits(self) -> u8 {
+        match self {
+            Self::Flat => 0,
+            Self::Sq { bits } | Self::Pq { bits, .. } | Self::RaBitQ { bits } => bits,
         }
     }
 
@@ -182,6 +200,20 @@ pub enum VectorPrecision {
     F32 = 1,
     /// Rounded to float16 (IEEE 754 binary16) when they are taken in: half the bytes.
     F16 = 2,
+}
+
+/// Largest finite float16.
+pub const MAX_F16: f32 = 65_504.0;
+
+impl VectorPrecision {
+    /// Bytes of a stored value.
+    #[must_use]
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
 }
 
 /// Whether ids are byte strings or numbers.

@@ -68,7 +68,8 @@ fn structs(header: &str) -> Vec<(String, Vec<String>)> {
         } else if let Some(name) = line.strip_prefix("} ").and_then(|l| l.strip_suffix(';')) {
             all.push((name.to_owned(), std::mem::take(&mut fields)));
         } else if let Some(field) = line.strip_prefix("    ").and_then(|l| l.strip_suffix(';')) {
-            fields.extend(field.rsplit([' ', '*']).next().map(str::to_owned));
+            let name = field.rsplit([' ', '*']).next().and_then(|name| name.split('[').next());
+            fields.extend(name.map(str::to_owned));
         }
     }
     all

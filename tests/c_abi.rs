@@ -110,4 +110,4 @@ fn examples_and_consumers_work() {
     }
 }
 
-programs! { closing crowd exiting file forking handles items keys loading logs pointers search structs training }
+programs! { closing crowd exiting file forking handles items keys loading logs model pointers quantizers search structs training }

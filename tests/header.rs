@@ -139,6 +139,8 @@ fn limits_in_the_header_are_those_of_the_library() {
     assert_eq!(ffi::items::CYBORG_MAX_METADATA_LEN as usize, types::MAX_METADATA_LEN);
     assert_eq!(ffi::items::CYBORG_MAX_CONTENTS_LEN as usize, types::MAX_CONTENTS_LEN);
     assert_eq!(ffi::items::CYBORG_MAX_BATCH_BYTES, types::MAX_BATCH_BYTES);
+    assert_eq!(ffi::model::CYBORG_MAX_MODEL_ID_LEN as usize, types::MAX_MODEL_ID_LEN);
+    assert_eq!(ffi::model::CYBORG_MAX_MODEL_DESCRIPTION as usize, types::MAX_MODEL_DESCRIPTION);
     assert_eq!(ffi::search::CYBORG_MAX_TOP_K, types::MAX_TOP_K);
     assert!(root().join("include").is_dir());
 }

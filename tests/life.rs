@@ -328,3 +328,36 @@ fn a_reader_of_an_index_that_was_dropped_elsewhere_is_told_that_it_is_closed() {
     drop((index, reader, writer));
     std::fs::remove_dir_all(&dir).unwrap();
 }
+
+/// Metadata of a batch of more than 8 MiB could not be read: the delta is one object, and was taken for one of several
+/// parts as a run's blobs are, so a frame behind the first part's length was looked for in a second part.
+#[test]
+fn metadata_of_a_large_batch_is_read_from_its_delta() {
+    let (dim, n) = (100, 25_000);
+    let db = Db::open("memory:", DbOptions::default()).unwrap();
+    let o = IndexOptions {
+        dimension: dim as u32,
+        id_kind: IdKind::U64,
+        auto_train_disabled: true,
+        ..IndexOptions::default()
+    };
+    let index = db.create_index("a", &KEY, &o).unwrap();
+    let ids: Vec<u64> = (0..n as u64).collect();
+    let (mut data, mut offsets) = (String::new(), vec![0]);
+    for i in 0..n {
+        data += &format!("{{\"row\": {i}}}");
+        offsets.push(data.len() as u64);
+    }
+    let vectors = vectors(n, dim, 1);
+    let batch = Batch {
+        dimension: dim as u32,
+        vectors: &vectors,
+        ids: Ids::U64(&ids),
+        metadata: Some(Strings::new("metadata", data.as_bytes(), &offsets).unwrap()),
+        contents: None,
+        contents_kinds: None,
+    };
+    index.upsert(&batch, &Watch::NONE).unwrap();
+    let last = index.get(Ids::U64(&[n as u64 - 1]), include::METADATA).unwrap().fields.metadata.unwrap();
+    assert_eq!(last.get(0), format!("{{\"row\": {}}}", n - 1).as_bytes());
+}

@@ -1,7 +1,7 @@
 //! Random histories of an index against a map and brute force: after every step the two say the same.
 //!
-//! Under all metrics, both kinds of ids, both quantizers, both stores and both cache modes. Searches look into all
-//! lists and rerank all candidates, so they must be exact; metadata, contents and their kinds come back byte for byte.
+//! Under all metrics, both kinds of ids, all quantizers, both precisions, both stores and both cache modes. Searches look
+//! into all lists and rerank all candidates, so they must be exact (RaBitQ excepted, whose bounds may fail); metadata, contents and their kinds come back byte for byte.
 
 mod common;
 
@@ -13,7 +13,7 @@ use cyborg::engine::*;
 use cyborg::error::Error;
 use cyborg::exec::Watch;
 use cyborg::rng::Rng;
-use cyborg::types::{IdKind, Metric, QuantizerSpec};
+use cyborg::types::{IdKind, Metric, QuantizerSpec, VectorPrecision};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -79,6 +79,7 @@ struct Setup {
     metric: Metric,
     id_kind: IdKind,
     quantizer: QuantizerSpec,
+    precision: VectorPrecision,
     file: bool,
     mode: CacheMode,
     dim: usize,
@@ -87,12 +88,13 @@ struct Setup {
 
 fn setups() -> impl Strategy<Value = Setup> {
     let metrics = [Metric::Euclidean, Metric::SquaredEuclidean, Metric::Cosine, Metric::InnerProduct];
-    let quantizers = [QuantizerSpec::Flat, QuantizerSpec::SQ8];
-    let choices = (0..4usize, any::<bool>(), 0..2usize, any::<bool>(), any::<bool>(), 0..4usize, any::<bool>());
-    choices.prop_map(move |(m, u64_ids, q, file, sealed, dim, tiny)| Setup {
+    let coding = (0..QUANTIZERS.len(), any::<bool>());
+    let choices = (0..4usize, any::<bool>(), coding, any::<bool>(), any::<bool>(), 0..4usize, any::<bool>());
+    choices.prop_map(move |(m, u64_ids, (q, half), file, sealed, dim, tiny)| Setup {
         metric: metrics[m],
         id_kind: if u64_ids { IdKind::U64 } else { IdKind::Bytes },
-        quantizer: quantizers[q],
+        quantizer: QUANTIZERS[q],
+        precision: if half { VectorPrecision::F16 } else { VectorPrecision::F32 },
         file,
         mode: if sealed { CacheMode::Sealed } else { CacheMode::Plain },
         dim: [1, 2, 7, 33][dim],
@@ -130,6 +132,7 @@ impl Pair {
         let o = IndexOptions {
             metric: setup.metric,
             quantizer: Some(setup.quantizer),
+            vector_precision: setup.precision,
             id_kind: setup.id_kind,
             auto_train_disabled: true,
             ..IndexOptions::default()
@@ -232,8 +235,10 @@ impl Pair {
     fn check_vector(&self, got: &[f32], given: &[f32]) {
         if self.setup.metric == Metric::Cosine {
             let norm = given.iter().map(|x| x * x).sum::<f32>().sqrt();
-            assert!(got.iter().zip(given).all(|(a, b)| (a - b / norm).abs() < 1e-6));
+            let off = if self.setup.precision == VectorPrecision::F16 { 5e-4 } else { 1e-6 };
+            assert!(got.iter().zip(given).all(|(a, b)| (a - b / norm).abs() < off));
         } else {
+            // Small numbers of few bits are the same in float16.
             assert_eq!(got, given);
         }
     }
@@ -269,12 +274,13 @@ impl Pair {
         let all = QueryOptions { top_k: k as u32, n_probes: u32::MAX, rerank_mult: 1000, ..QueryOptions::default() };
         let ask = |o: &QueryOptions| self.index.query(&query, 1, dim as u32, o, &Watch::NONE).unwrap();
         let near = |got: f64, want: f64| (got - want).abs() <= 2e-3 * want.abs().max(1.0);
+        let exact = !matches!(self.setup.quantizer, QuantizerSpec::RaBitQ { .. });
         let r = ask(&QueryOptions { include: include::ALL, ..all });
         assert_eq!(r.ids.len(), want.len().min(k));
         let (metadata, vectors) = (r.fields.metadata.as_ref().unwrap(), r.fields.vectors.as_ref().unwrap());
         for i in 0..r.ids.len() {
             let got = f64::from(r.distances[i]);
-            assert!(near(got, want[i]), "{got} instead of {}", want[i]);
+            assert!(near(got, want[i]) || (!exact && got > want[i]), "{got} instead of {}", want[i]);
             let item = &self.model[r.ids.get(i)];
             assert!(near(got, distance(metric, &query, &item.vector)), "the distance is not that of the item");
             assert_eq!(metadata.get(i), item.metadata);
@@ -293,7 +299,8 @@ impl Pair {
         if let Some(&radius) = r.distances.get(r.distances.len() / 2) {
             let within = ask(&QueryOptions { radius, has_radius: true, ..all });
             let expected = r.distances.iter().filter(|&&d| d <= radius).count();
-            assert_eq!(within.distances, r.distances[..expected]);
+            assert!(!exact || within.distances == r.distances[..expected]);
+            assert!(within.distances.iter().all(|&d| d <= radius));
         }
         // Fewer probes and automatic ones find items that are there, in order.
         for n_probes in [0, 1] {

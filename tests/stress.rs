@@ -20,7 +20,7 @@ use cyborg::exec::{CancelToken, Watch};
 use cyborg::rng::Rng;
 use cyborg::store::fault::{Fault, FaultStore};
 use cyborg::store::memory::MemoryStore;
-use cyborg::types::{ContentsKind, IdKind, Metric, QuantizerSpec};
+use cyborg::types::{ContentsKind, IdKind, Metric, QuantizerSpec, VectorPrecision};
 use parking_lot::RwLock;
 
 const DIM: usize = 12;
@@ -55,8 +55,16 @@ struct Setup {
     file: bool,
     mode: CacheMode,
     quantizer: QuantizerSpec,
+    precision: VectorPrecision,
     metric: Metric,
     cache_bytes: u64,
+}
+
+impl Setup {
+    /// What the values of a vector are off by once they were taken in, at most.
+    fn precision_error(&self) -> f32 {
+        if self.precision == VectorPrecision::F16 { 5e-4 } else { 1e-5 }
+    }
 }
 
 struct Stage {
@@ -104,8 +112,9 @@ impl Stage {
         match self.setup.metric {
             Metric::Cosine => {
                 let norm = want.iter().map(|x| x * x).sum::<f32>().sqrt();
-                got.iter().zip(want).all(|(a, b)| (a - b / norm).abs() < 1e-5)
+                got.iter().zip(want).all(|(a, b)| (a - b / norm).abs() < self.setup.precision_error())
             }
+            _ if self.setup.precision == VectorPrecision::F16 => got.iter().zip(want).all(|(a, b)| *a == half(*b)),
             _ => got == want,
         }
     }
@@ -164,7 +173,7 @@ impl Stage {
                     let o = QueryOptions { top_k: 3, n_probes: 1 << 20, rerank_mult: 1000, ..QueryOptions::default() };
                     let r = self.index.query(&Item::new(id, version).vector, 1, DIM as u32, &o, &Watch::NONE).unwrap();
                     assert_eq!(ids_of(&r, 0)[0], id, "{:?}", r.distances);
-                    assert!(r.distances[0].abs() < 1e-3);
+                    assert!(r.distances[0].abs() < 100.0 * self.setup.precision_error());
                 }
                 _ => {
                     let id = SHARED + rng.below(SHARED_IDS as usize) as u64;
@@ -294,6 +303,7 @@ fn run(setup: Setup, time: Duration) {
         dimension: DIM as u32,
         metric: setup.metric,
         quantizer: Some(setup.quantizer),
+        vector_precision: setup.precision,
         id_kind: IdKind::U64,
         auto_train_disabled: true,
         ..IndexOptions::default()
@@ -531,16 +541,20 @@ fn deleted_items_are_dropped_without_a_compaction() {
 
 #[test]
 fn many_threads_leave_what_the_model_says() {
+    const F32: VectorPrecision = VectorPrecision::F32;
+    const F16: VectorPrecision = VectorPrecision::F16;
     let seconds = 60.0 * soak();
     let tiny = 48 << 10;
     let all = [
-        (false, CacheMode::Plain, QuantizerSpec::SQ8, Metric::Euclidean, tiny),
-        (true, CacheMode::Sealed, QuantizerSpec::SQ8, Metric::Cosine, tiny),
-        (true, CacheMode::Plain, QuantizerSpec::Flat, Metric::Euclidean, tiny),
-        (false, CacheMode::Sealed, QuantizerSpec::Flat, Metric::SquaredEuclidean, 4 << 20),
+        (false, CacheMode::Plain, QuantizerSpec::SQ8, F32, Metric::Euclidean, tiny),
+        (true, CacheMode::Sealed, QuantizerSpec::SQ4, F16, Metric::Cosine, tiny),
+        (true, CacheMode::Plain, QuantizerSpec::Flat, F32, Metric::Euclidean, tiny),
+        (false, CacheMode::Sealed, QuantizerSpec::Flat, F16, Metric::SquaredEuclidean, 4 << 20),
+        (false, CacheMode::Plain, QuantizerSpec::Pq { m: 0, bits: 4, rotation: false }, F32, Metric::Cosine, tiny),
+        (true, CacheMode::Sealed, QuantizerSpec::RaBitQ { bits: 4 }, F16, Metric::Euclidean, tiny),
     ];
-    for (file, mode, quantizer, metric, cache_bytes) in all {
-        let setup = Setup { file, mode, quantizer, metric, cache_bytes };
+    for (file, mode, quantizer, precision, metric, cache_bytes) in all {
+        let setup = Setup { file, mode, quantizer, precision, metric, cache_bytes };
         run(setup, Duration::from_secs_f64(seconds / all.len() as f64));
     }
 }

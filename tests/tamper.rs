@@ -53,7 +53,7 @@ impl Small {
     /// A store of its own with the same bytes.
     fn copy(&self) -> Arc<MemoryStore> {
         let store = Arc::new(MemoryStore::new());
-        store.create_space("small", self.id, &[]).unwrap();
+        store.create_space("small", self.id, &[], &[]).unwrap();
         store.with_space(self.id, |s| *s = Space { head: self.head.clone(), objects: self.objects.clone() });
         store
     }

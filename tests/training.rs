@@ -411,6 +411,7 @@ fn training_goes_on_beside_writers_and_readers() {
     let dim = 24;
     let (_db, index) = open(2, &config(dim, QuantizerSpec::SQ8));
     upsert(&index, 0, &clustered(8000, dim, 1), dim).unwrap();
+    train(&index, &lists(39));
     let stop = AtomicBool::new(false);
     let fresh = clustered(2000, dim, 7);
     std::thread::scope(|scope| {
@@ -431,6 +432,8 @@ fn training_goes_on_beside_writers_and_readers() {
                 while !stop.load(Ordering::Relaxed) {
                     let r = index.query(&queries, 16, dim as u32, &o, &Watch::NONE).unwrap();
                     assert_eq!(r.starts[16], 16 * 5);
+                    // Served by the old lists, then by the new: never by a look at everything.
+                    assert!(r.stats.iter().all(|s| s.lists_probed < 39 && s.vectors_scanned < 9000), "{:?}", r.stats);
                 }
             });
         }
@@ -439,8 +442,24 @@ fn training_goes_on_beside_writers_and_readers() {
         }
         stop.store(true, Ordering::Relaxed);
     });
-    assert_eq!(index.describe().unwrap().generation, 4);
+    assert_eq!(index.describe().unwrap().generation, 5);
     assert_eq!(index.count().unwrap(), 10_000);
+    // Nothing of the five generations and their runs is left but what the last is made of, once nobody reads it.
+    let (_other, alone) = open(2, &config(dim, QuantizerSpec::SQ8));
+    upsert(&alone, 0, &clustered(10_000, dim, 1), dim).unwrap();
+    train(&alone, &lists(43));
+    alone.compact(&Watch::NONE).unwrap();
+    let enough = alone.stats().unwrap().stored_bytes * 5 / 4;
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        index.compact(&Watch::NONE).unwrap();
+        let stored = index.stats().unwrap().stored_bytes;
+        if stored < enough {
+            break;
+        }
+        assert!(Instant::now() < end, "{stored} bytes, {enough} are enough");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let ids: Vec<u64> = (100_000..102_000).collect();
     let items = index.get(Ids::U64(&ids), include::VECTOR).unwrap();
     assert_eq!(items.fields.vectors.unwrap(), fresh);

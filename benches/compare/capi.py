@@ -51,8 +51,10 @@ class Api:
         return self.types[words[-1]] if words else None
 
     def declared(self, text):
-        before, name = re.match(r"\s*(.*?)(\w+)\s*$", text, re.S).groups()
-        return name, self.ctype(before)
+        before, name, length = re.match(r"\s*(.*?)(\w+)\s*(?:\[(\w+)\])?\s*$", text, re.S).groups()
+        if length is None:
+            return name, self.ctype(before)
+        return name, self.ctype(before) * (int(length) if length.isdigit() else getattr(self, length))
 
     def struct(self, name, **fields):
         """A zeroed struct with its struct_size and the given fields; arrays become their addresses."""

@@ -11,7 +11,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use cyborg::buffer::Buffer;
-use cyborg::kernels::{Best, Kernels, LANES, Level, Panels, at};
+use cyborg::kernels::{Best, Kernels, LANES, Level, Panels, at, code_bytes, group_dims};
 use cyborg::rng::Rng;
 use cyborg::types::Similarity;
 
@@ -107,19 +107,27 @@ fn limit_cases(memory: &Buffer) -> Vec<Case<'_>> {
 fn float_cases<'a>(kernels: &'static Kernels, dim: usize, memory: &'a Buffer, cases: &mut Vec<Case<'a>>) {
     let query: Vec<f32> = (0..dim).map(|j| j as f32 / dim as f32 - 0.5).collect();
     for (similarity, form) in [(Similarity::Dot, "dot"), (Similarity::L2, "l2")] {
-        for (blocks, shape) in [(false, "rows"), (true, "flat_blocks")] {
+        for (blocks, half, shape) in [
+            (false, false, "rows"),
+            (true, false, "flat_blocks"),
+            (false, true, "rows16"),
+            (true, true, "flat16_blocks"),
+        ] {
             for (bytes, place, limit) in [(CACHED, "cache", Limit::Cache), (PIECE, "memory", Limit::Memory)] {
-                let n = bytes / 4 / dim / LANES * LANES;
+                let width = if half { 2 } else { 4 };
+                let n = bytes / width / dim / LANES * LANES;
                 let (query, mut out, mut at) = (query.clone(), vec![0.0; n], 0);
                 let all = if limit == Limit::Memory { memory.bytes() } else { &memory.bytes()[..CACHED] };
                 let work = move || {
-                    let data: &[f32] = bytemuck::cast_slice(next(all, &mut at, n * dim * 4));
-                    match blocks {
-                        true => kernels.flat_blocks(similarity, &query, data, &mut out),
-                        false => kernels.rows(similarity, &query, data, &mut out),
+                    let data = next(all, &mut at, n * dim * width);
+                    match (blocks, half) {
+                        (true, false) => kernels.flat_blocks(similarity, &query, bytemuck::cast_slice(data), &mut out),
+                        (false, false) => kernels.rows(similarity, &query, bytemuck::cast_slice(data), &mut out),
+                        (true, true) => kernels.flat16_blocks(similarity, &query, bytemuck::cast_slice(data), &mut out),
+                        (false, true) => kernels.rows16(similarity, &query, bytemuck::cast_slice(data), &mut out),
                     }
                     black_box(&mut out);
-                    (n * dim * 4) as u64
+                    (n * dim * width) as u64
                 };
                 let name = format!("{:<9} {shape} {form}, {place}", kernels.name());
                 cases.push(case(name, limit, "GB/s", work));
@@ -139,23 +147,27 @@ fn byte_cases<'a>(kernels: &'static Kernels, dim: usize, memory: &'a Buffer, cas
     let mut rng = Rng::new(1);
     let padded = dim.next_multiple_of(4);
     let query: Vec<i8> = (0..padded).map(|_| rng.next_u64() as i8).collect();
-    for (bytes, place, limit) in [(CACHED, "cache", Limit::Cache), (PIECE, "memory", Limit::Memory)] {
-        for terms in [false, true] {
-            let stride = padded * LANES + if terms { 64 } else { 0 };
+    for (bytes, place, limit) in [(CACHED, "cache", Limit::Bytes), (PIECE, "memory", Limit::Memory)] {
+        for (bits, terms) in [1, 2, 4, 8].into_iter().flat_map(|bits| [(bits, false), (bits, true)]) {
+            let stride = code_bytes(dim, bits) + if terms { 64 } else { 0 };
             let n = bytes / stride * LANES;
-            let (query, mut sums, mut out, mut at) = (query.clone(), vec![0; n], vec![0.0; n], 0);
+            let mut query = query.clone();
+            query.resize(dim.next_multiple_of(group_dims(bits)), 0);
+            let (mut sums, mut out, mut at) = (vec![0; n], vec![0.0; n], 0);
             let all = if limit == Limit::Memory { memory.bytes() } else { &memory.bytes()[..CACHED] };
             let work = move || {
                 let blocks = next(all, &mut at, n / LANES * stride);
                 match terms {
-                    true => kernels.sq8_blocks(&query, 0.5, 1.0, blocks, true, &mut out),
-                    false => kernels.u8_blocks(&query, blocks, stride, &mut sums),
+                    true => kernels.sq_blocks(bits, &query, 0.5, 1.0, blocks, true, &mut out),
+                    false => kernels.code_blocks(bits, &query, blocks, stride, &mut sums),
                 }
                 black_box((&mut out, &mut sums));
-                (n / LANES * stride) as u64
+                if limit == Limit::Memory { (n / LANES * stride) as u64 } else { (n * query.len()) as u64 }
             };
-            let name = format!("{:<9} {}, {place}", kernels.name(), if terms { "sq8_blocks" } else { "u8_blocks" });
-            cases.push(case(name, limit, "GB/s", work));
+            let shape = if terms { "sq_blocks" } else { "code_blocks" };
+            let name = format!("{:<9} {shape} {bits} bits, {place}", kernels.name());
+            let unit = if limit == Limit::Memory { "GB/s" } else { "G madd/s" };
+            cases.push(case(name, limit, unit, work));
         }
     }
     for centroids in [CENTROIDS, 64] {

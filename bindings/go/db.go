@@ -113,6 +113,13 @@ func (db *DB) ListIndexes() ([]string, error) {
 	return names, db.settle(err)
 }
 
+// TrainingJobs gives the jobs of this db that run or wait, in the order they run, as they are at this moment. Jobs run
+// one after the other in the order they were started, by a call or by an upsert.
+func (db *DB) TrainingJobs() ([]TrainingJob, error) {
+	jobs, err := trainingJobs(db.handle)
+	return jobs, db.settle(err)
+}
+
 // TrainingStatus gives the names of the indexes that this db is training or has queued for it, in alphabetical order.
 func (db *DB) TrainingStatus() ([]string, error) {
 	names, err := trainingStatus(db.handle)

@@ -27,6 +27,8 @@ const (
 	StatusClosed              Status = 25
 	StatusForked              Status = 26
 	StatusPoisoned            Status = 27
+	StatusModelNotReady       Status = 28
+	StatusModelFailed         Status = 29
 	StatusIO                  Status = 30
 	StatusBusy                Status = 31
 	StatusFenced              Status = 32
@@ -57,7 +59,7 @@ var (
 	ErrBufferTooSmall error = sentinel(StatusBufferTooSmall)
 	// ErrUnsupported: valid, but not in this version or build.
 	ErrUnsupported error = sentinel(StatusUnsupported)
-	// ErrNotFound: no such index, or no store where one is opened read-only.
+	// ErrNotFound: no such index or model, or no store where one is opened read-only.
 	ErrNotFound error = sentinel(StatusNotFound)
 	// ErrAlreadyExists: the name is taken.
 	ErrAlreadyExists error = sentinel(StatusAlreadyExists)
@@ -73,6 +75,10 @@ var (
 	ErrForked error = sentinel(StatusForked)
 	// ErrPoisoned: an earlier ErrInternal left the object unusable: close it.
 	ErrPoisoned error = sentinel(StatusPoisoned)
+	// ErrModelNotReady: a model that is still being trained.
+	ErrModelNotReady error = sentinel(StatusModelNotReady)
+	// ErrModelFailed: a model whose training failed; the message tells why.
+	ErrModelFailed error = sentinel(StatusModelFailed)
 	// ErrIO: the store failed to read or write.
 	ErrIO error = sentinel(StatusIO)
 	// ErrBusy: another process or db has the store open for writing; try again later.
@@ -109,7 +115,8 @@ var statusNames = map[Status]string{
 	StatusBufferTooSmall: "BUFFER_TOO_SMALL", StatusUnsupported: "UNSUPPORTED", StatusNotFound: "NOT_FOUND",
 	StatusAlreadyExists: "ALREADY_EXISTS", StatusTrainingInProgress: "TRAINING_IN_PROGRESS",
 	StatusInsufficientVectors: "INSUFFICIENT_VECTORS", StatusConflict: "CONFLICT", StatusClosed: "CLOSED",
-	StatusForked: "FORKED", StatusPoisoned: "POISONED", StatusIO: "IO", StatusBusy: "BUSY", StatusFenced: "FENCED",
+	StatusForked: "FORKED", StatusPoisoned: "POISONED",
+	StatusModelNotReady: "MODEL_NOT_READY", StatusModelFailed: "MODEL_FAILED", StatusIO: "IO", StatusBusy: "BUSY", StatusFenced: "FENCED",
 	StatusReadOnly: "READ_ONLY", StatusNoSpace: "NO_SPACE", StatusStoreUnsafe: "STORE_UNSAFE",
 	StatusWrongKey: "WRONG_KEY", StatusCorrupt: "CORRUPT", StatusRollback: "ROLLBACK", StatusVersion: "VERSION",
 	StatusCancelled: "CANCELLED", StatusTimeout: "TIMEOUT", StatusNoMemory: "NO_MEMORY", StatusInternal: "INTERNAL",
@@ -156,6 +163,9 @@ type Error struct {
 	Message string
 	// Item is the position in its batch of the item that the error is about, -1 when it is not about one.
 	Item int64
+	// Field is the parameter or option that an ErrInvalidArgument of the library is about, Value what it was and
+	// Allowed what it may be, as text; "" when it is not about one.
+	Field, Value, Allowed string
 	// Needed is how much was needed and Got how much there was (vectors, bytes, elements), 0 where that means nothing.
 	Needed, Got uint64
 

@@ -32,6 +32,9 @@ package cyborgdb
 #cgo nocallback cyborg_error_category
 #cgo nocallback cyborg_error_message
 #cgo nocallback cyborg_error_item_index
+#cgo nocallback cyborg_error_field
+#cgo nocallback cyborg_error_value
+#cgo nocallback cyborg_error_allowed
 #cgo nocallback cyborg_error_needed
 #cgo nocallback cyborg_error_got
 #cgo nocallback cyborg_error_free
@@ -44,6 +47,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"strings"
 	"time"
 	"unsafe"
 )
@@ -81,6 +85,9 @@ func failure(op string, status C.cyborg_status, e *C.cyborg_error) error {
 		Op:       op,
 		Message:  C.GoString(C.cyborg_error_message(e)),
 		Item:     int64(C.cyborg_error_item_index(e)),
+		Field:    C.GoString(C.cyborg_error_field(e)),
+		Value:    C.GoString(C.cyborg_error_value(e)),
+		Allowed:  C.GoString(C.cyborg_error_allowed(e)),
 		Needed:   uint64(C.cyborg_error_needed(e)),
 		Got:      uint64(C.cyborg_error_got(e)),
 	}
@@ -96,6 +103,14 @@ func cText(op, what, text string) (*C.char, error) {
 		}
 	}
 	return (*C.char)(unsafe.Pointer(&b[0])), nil
+}
+
+// optionalText is cText, or NULL for "".
+func optionalText(op, what, text string) (*C.char, error) {
+	if text == "" {
+		return nil, nil
+	}
+	return cText(op, what, text)
 }
 
 // u32 converts a field that Go people like to have as int.
@@ -217,6 +232,32 @@ func takeNames(names *C.cyborg_names) []string {
 	return out
 }
 
+func trainingJobs(db dbHandle) ([]TrainingJob, error) {
+	const op = "training jobs"
+	var list *C.cyborg_training_list
+	var e *C.cyborg_error
+	if err := failure(op, C.cyborg_db_training_jobs(db, &list, &e), e); err != nil {
+		return nil, err
+	}
+	defer C.cyborg_training_list_free(list)
+	jobs := make([]TrainingJob, C.cyborg_training_list_count(list))
+	for i := range jobs {
+		var n C.size_t
+		name := C.cyborg_training_list_name(list, C.size_t(i), &n)
+		p := C.cyborg_training_progress{struct_size: C.sizeof_cyborg_training_progress}
+		if err := failure(op, C.cyborg_training_list_progress(list, C.size_t(i), &p, &e), e); err != nil {
+			return nil, err
+		}
+		jobs[i] = TrainingJob{
+			Name:     string(unsafe.Slice((*byte)(unsafe.Pointer(name)), n)),
+			Kind:     TrainingKind(C.cyborg_training_list_kind(list, C.size_t(i))),
+			Place:    int(C.cyborg_training_list_place(list, C.size_t(i))),
+			Progress: progressOf(&p),
+		}
+	}
+	return jobs, nil
+}
+
 func dropIndex(db dbHandle, name string, key []byte) error {
 	const op = "drop index"
 	text, err := cText(op, "name", name)
@@ -239,25 +280,40 @@ func createIndex(db dbHandle, name string, key []byte, o *IndexOptions) (indexHa
 	if err != nil {
 		return nil, err
 	}
-	bits, err := u32(op, "SQBits", o.SQBits)
-	if err != nil {
-		return nil, err
+	var parameters [4]C.uint32_t
+	for i, p := range []struct {
+		field string
+		value int
+	}{{"SQBits", o.SQBits}, {"PQM", o.PQM}, {"PQBits", o.PQBits}, {"RaBitQBits", o.RaBitQBits}} {
+		if parameters[i], err = u32(op, p.field, p.value); err != nil {
+			return nil, err
+		}
 	}
 	options := C.cyborg_index_options{
 		struct_size:         C.sizeof_cyborg_index_options,
 		dimension:           dimension,
 		metric:              C.cyborg_metric(o.Metric),
 		quantizer:           C.cyborg_quantizer(o.Quantizer),
-		sq_bits:             bits,
+		sq_bits:             parameters[0],
 		id_kind:             C.cyborg_id_kind(o.IDKind),
 		auto_train_disabled: flag(o.AutoTrainDisabled),
 		target_recall:       C.float(o.TargetRecall),
 		retrain_threshold:   C.uint64_t(o.RetrainThreshold),
 		seed:                C.uint64_t(o.Seed),
+		pq_m:                parameters[1],
+		pq_bits:             parameters[2],
+		pq_rotation:         flag(o.PQRotation),
+		rabitq_bits:         parameters[3],
+		vector_precision:    C.cyborg_vector_precision(o.VectorPrecision),
 	}
 	var index indexHandle
 	var e *C.cyborg_error
-	status := C.cyborg_index_create(db, text, octets(key), C.size_t(len(key)), &options, &index, &e)
+	model, err := optionalText(op, "ModelID", o.ModelID)
+	if err != nil {
+		return nil, err
+	}
+	status := C.go_index_create(db, text, octets(key), C.size_t(len(key)), &options, model, octets(o.ModelKey),
+		C.size_t(len(o.ModelKey)), &index, &e)
 	return index, failure(op, status, e)
 }
 
@@ -280,14 +336,61 @@ func describe(index indexHandle) (IndexInfo, error) {
 	if err := failure("describe", C.cyborg_index_describe(index, &i, &e), e); err != nil {
 		return IndexInfo{}, err
 	}
+	var ids *C.cyborg_names
+	if err := failure("describe", C.cyborg_index_model(index, &ids, &e), e); err != nil {
+		return IndexInfo{}, err
+	}
 	return IndexInfo{
+		ModelID:   strings.Join(takeNames(ids), ""), // none or one
 		Dimension: int(i.dimension), Metric: Metric(i.metric), Quantizer: Quantizer(i.quantizer),
 		QuantizerBits: int(i.quantizer_bits), IDKind: IDKind(i.id_kind), Trained: i.trained != 0,
 		Training: i.training != 0, AutoTrain: i.auto_train != 0, NLists: int(i.n_lists),
 		AutoProbes: int(i.auto_probes), TargetRecall: float32(i.target_recall), Count: uint64(i.count),
 		Generation: uint64(i.generation), Sequence: uint64(i.sequence),
 		RetrainThreshold: uint64(i.retrain_threshold), Seed: uint64(i.seed),
+		QuantizerM: int(i.quantizer_m), QuantizerRotation: i.quantizer_rotation != 0,
+		Configured: QuantizerConfig{
+			Quantizer: Quantizer(i.configured_quantizer), Bits: int(i.configured_bits), M: int(i.configured_m),
+			Rotation: i.configured_rotation != 0,
+		},
+		VectorPrecision: VectorPrecision(i.vector_precision), CodeBytes: int(i.code_bytes),
+		RecallQueries: int(i.recall_queries),
+		RecallAt10:    [RecallPoints]RecallPoint(recallPoints(i.recall_at_10_probes[:], i.recall_at_10[:])),
+		RecallAt100:   [RecallPoints]RecallPoint(recallPoints(i.recall_at_100_probes[:], i.recall_at_100[:])),
 	}, nil
+}
+
+// recallPoints pairs probes and recalls.
+func recallPoints(probes []C.uint32_t, recalls []C.float) []RecallPoint {
+	points := make([]RecallPoint, len(probes))
+	for i, n := range probes {
+		points[i] = RecallPoint{Probes: int(n), Recall: float32(recalls[i])}
+	}
+	return points
+}
+
+func recallCurve(index indexHandle, k int) ([]RecallPoint, error) {
+	const op = "recall curve"
+	which, err := u32(op, "k", k)
+	if err != nil {
+		return nil, err
+	}
+	// A curve has some hundred points; a training meanwhile may make it longer.
+	var probes []C.uint32_t
+	var recalls []C.float
+	for {
+		var n C.size_t
+		var e *C.cyborg_error
+		status := C.cyborg_index_recall_curve(index, which, unsafe.SliceData(probes), unsafe.SliceData(recalls),
+			C.size_t(len(probes)), &n, &e)
+		if status == C.CYBORG_STATUS_BUFFER_TOO_SMALL {
+			n = C.size_t(C.cyborg_error_needed(e))
+			C.cyborg_error_free(e)
+		} else if err := failure(op, status, e); err != nil || int(n) <= len(probes) {
+			return recallPoints(probes[:n], recalls[:n]), err
+		}
+		probes, recalls = make([]C.uint32_t, n), make([]C.float, n)
+	}
 }
 
 func stats(index indexHandle) (IndexStats, error) {
@@ -301,7 +404,8 @@ func stats(index indexHandle) (IndexStats, error) {
 		DeltaItems: uint64(s.delta_items), Runs: uint64(s.runs), StoredBytes: uint64(s.stored_bytes),
 		ResidentBytes: uint64(s.resident_bytes), CacheBytes: uint64(s.cache_bytes), CacheHits: uint64(s.cache_hits),
 		CacheMisses: uint64(s.cache_misses), LargestListPermille: uint64(s.largest_list_permille),
-		BalancePermille: uint64(s.balance_permille),
+		BalancePermille: uint64(s.balance_permille), Writes: uint64(s.writes), CurveWrites: uint64(s.curve_writes),
+		CurveQueries: uint64(s.curve_queries),
 	}, nil
 }
 
@@ -351,6 +455,16 @@ func upsert(op string, index indexHandle, b *batch, w *watch) (UpsertResult, err
 		VectorCount: uint64(r.vector_count), TrainingTriggered: r.training_triggered != 0,
 		Threshold: uint64(r.threshold),
 	}, nil
+}
+
+func upsertMessage(r UpsertResult) string {
+	result := C.cyborg_upsert_result{
+		struct_size: C.sizeof_cyborg_upsert_result, training_triggered: flag(r.TrainingTriggered),
+		vector_count: C.uint64_t(r.VectorCount), threshold: C.uint64_t(r.Threshold),
+	}
+	var text [C.CYBORG_UPSERT_MESSAGE_LEN]C.char
+	C.cyborg_upsert_message(&result, &text[0], C.size_t(len(text)))
+	return C.GoString(&text[0])
 }
 
 func get(index indexHandle, ids *idColumns, include Include) (*columns, error) {
@@ -557,7 +671,8 @@ func progressOf(p *C.cyborg_training_progress) TrainingProgress {
 	return TrainingProgress{
 		State: TrainingState(p.state), Phase: TrainingPhase(p.phase), Iteration: int(p.iteration),
 		Done: uint64(p.done), Total: uint64(p.total), Objective: float64(p.objective),
-		Elapsed: time.Duration(p.elapsed_ms) * time.Millisecond,
+		Elapsed: time.Duration(p.elapsed_ms) * time.Millisecond, VectorsUsed: uint64(p.vectors_used),
+		Recall: float64(p.recall), End: TrainingEnd(p.end_reason),
 	}
 }
 
@@ -579,6 +694,187 @@ func cancelTraining(job trainingHandle) error {
 }
 
 func freeTraining(job trainingHandle) { C.cyborg_training_free(job) }
+
+// --- models -----------------------------------------------------------------------------------------------------------
+
+func trainModel(index indexHandle, id string, key []byte, o *ModelOptions) (trainingHandle, ModelInfo, error) {
+	const op = "train model"
+	name, err := optionalText(op, "id", id)
+	if err != nil {
+		return nil, ModelInfo{}, err
+	}
+	description, err := optionalText(op, "Description", o.Description)
+	if err != nil {
+		return nil, ModelInfo{}, err
+	}
+	options := C.cyborg_model_options{
+		struct_size:          C.sizeof_cyborg_model_options,
+		quantizer:            C.cyborg_quantizer(o.Quantizer),
+		pq_rotation:          flag(o.PQRotation),
+		tolerance:            C.double(o.Tolerance),
+		max_memory_mb:        C.uint64_t(o.MaxMemoryMB),
+		max_training_vectors: C.uint64_t(o.MaxTrainingVectors),
+		seed:                 C.uint64_t(o.Seed),
+	}
+	for _, f := range []struct {
+		field string
+		value int
+		to    *C.uint32_t
+	}{
+		{"NLists", o.NLists, &options.n_lists}, {"SQBits", o.SQBits, &options.sq_bits}, {"PQM", o.PQM, &options.pq_m},
+		{"PQBits", o.PQBits, &options.pq_bits}, {"RaBitQBits", o.RaBitQBits, &options.rabitq_bits},
+		{"SearchSize", o.SearchSize, &options.search_size}, {"BatchSize", o.BatchSize, &options.batch_size},
+		{"MaxIters", o.MaxIters, &options.max_iters},
+	} {
+		if *f.to, err = u32(op, f.field, f.value); err != nil {
+			return nil, ModelInfo{}, err
+		}
+	}
+	var job trainingHandle
+	var record *C.cyborg_model_record
+	var e *C.cyborg_error
+	status := C.go_model_train(index, name, octets(key), C.size_t(len(key)), &options, description, &job, &record, &e)
+	if err := failure(op, status, e); err != nil {
+		return nil, ModelInfo{}, err
+	}
+	info, err := takeRecord(op, record)
+	return job, info, err
+}
+
+func takeRecord(op string, record *C.cyborg_model_record) (ModelInfo, error) {
+	defer C.cyborg_model_record_free(record)
+	d := C.cyborg_model_details{struct_size: C.sizeof_cyborg_model_details}
+	var e *C.cyborg_error
+	if err := failure(op, C.cyborg_model_record_details(record, &d, &e), e); err != nil {
+		return ModelInfo{}, err
+	}
+	at := func(ms C.uint64_t) time.Time {
+		if ms == 0 {
+			return time.Time{}
+		}
+		return time.UnixMilli(int64(ms)).UTC()
+	}
+	return ModelInfo{
+		Id:             C.GoString(C.cyborg_model_record_id(record, nil)),
+		State:          ModelState(d.state),
+		Failure:        ModelFailure(d.failure_code),
+		Error:          C.GoString(C.cyborg_model_record_error(record, nil)),
+		CreatedAt:      at(d.created_at),
+		FinishedAt:     at(d.finished_at),
+		Description:    C.GoString(C.cyborg_model_record_description(record, nil)),
+		Source:         C.GoString(C.cyborg_model_record_source(record, nil)),
+		Dimension:      int(d.dimension),
+		Metric:         Metric(d.metric),
+		Quantizer:      Quantizer(d.quantizer),
+		QuantizerBits:  int(d.quantizer_bits),
+		PQM:            int(d.pq_m),
+		PQRotation:     d.pq_rotation != 0,
+		NLists:         int(d.n_lists),
+		Seed:           uint64(d.seed),
+		VectorsUsed:    uint64(d.vectors_used),
+		Passes:         int(d.passes),
+		Objective:      float64(d.objective),
+		Bytes:          uint64(d.bytes),
+		FormatVersion:  int(d.format_version),
+		LibraryVersion: C.GoString(C.cyborg_model_record_library_version(record, nil)),
+		UsedBy:         int(d.used_by),
+	}, nil
+}
+
+func modelInfo(db dbHandle, id string, key []byte) (ModelInfo, error) {
+	const op = "model"
+	name, err := cText(op, "id", id)
+	if err != nil {
+		return ModelInfo{}, err
+	}
+	var record *C.cyborg_model_record
+	var e *C.cyborg_error
+	status := C.cyborg_model_info(db, name, octets(key), C.size_t(len(key)), &record, &e)
+	if err := failure(op, status, e); err != nil {
+		return ModelInfo{}, err
+	}
+	return takeRecord(op, record)
+}
+
+func listModels(db dbHandle) ([]string, error) {
+	var ids *C.cyborg_names
+	var e *C.cyborg_error
+	if err := failure("list models", C.cyborg_model_list(db, &ids, &e), e); err != nil {
+		return nil, err
+	}
+	return takeNames(ids), nil
+}
+
+func waitModel(db dbHandle, id string, key []byte, ms uint64) (ModelState, error) {
+	const op = "wait for model"
+	name, err := cText(op, "id", id)
+	if err != nil {
+		return 0, err
+	}
+	var state C.cyborg_model_state
+	var e *C.cyborg_error
+	status := C.cyborg_model_wait(db, name, octets(key), C.size_t(len(key)), C.uint64_t(ms), &state, &e)
+	return ModelState(state), failure(op, status, e)
+}
+
+func cancelModel(db dbHandle, id string, key []byte) error {
+	const op = "cancel model"
+	name, err := cText(op, "id", id)
+	if err != nil {
+		return err
+	}
+	var e *C.cyborg_error
+	return failure(op, C.cyborg_model_cancel(db, name, octets(key), C.size_t(len(key)), &e), e)
+}
+
+func deleteModel(db dbHandle, id string, key []byte, cancelFirst bool) error {
+	const op = "delete model"
+	name, err := cText(op, "id", id)
+	if err != nil {
+		return err
+	}
+	flags := C.uint32_t(0)
+	if cancelFirst {
+		flags = C.CYBORG_MODEL_DELETE_CANCEL_FIRST
+	}
+	var e *C.cyborg_error
+	return failure(op, C.cyborg_model_delete(db, name, octets(key), C.size_t(len(key)), flags, &e), e)
+}
+
+func exportModel(db dbHandle, id string, key, packageKey []byte) ([]byte, error) {
+	const op = "export model"
+	name, err := cText(op, "id", id)
+	if err != nil {
+		return nil, err
+	}
+	var p *C.cyborg_model_package
+	var e *C.cyborg_error
+	status := C.cyborg_model_export(db, name, octets(key), C.size_t(len(key)), octets(packageKey),
+		C.size_t(len(packageKey)), &p, &e)
+	if err := failure(op, status, e); err != nil {
+		return nil, err
+	}
+	defer C.cyborg_model_package_free(p)
+	var n C.size_t
+	data := C.cyborg_model_package_data(p, &n)
+	return append([]byte(nil), unsafe.Slice((*byte)(unsafe.Pointer(data)), n)...), nil
+}
+
+func importModel(db dbHandle, data, packageKey []byte, id string, key []byte) (ModelInfo, error) {
+	const op = "import model"
+	name, err := optionalText(op, "id", id)
+	if err != nil {
+		return ModelInfo{}, err
+	}
+	var record *C.cyborg_model_record
+	var e *C.cyborg_error
+	status := C.cyborg_model_import(db, octets(data), C.size_t(len(data)), octets(packageKey),
+		C.size_t(len(packageKey)), name, octets(key), C.size_t(len(key)), &record, &e)
+	if err := failure(op, status, e); err != nil {
+		return ModelInfo{}, err
+	}
+	return takeRecord(op, record)
+}
 
 // keep holds a Go object, and with it the handle that its cleanup would free, until the call before it has returned.
 func keep(object any) { runtime.KeepAlive(object) }

@@ -88,6 +88,22 @@ static cyborg_status go_train(cyborg_index *index, const cyborg_train_options *o
 	return cyborg_index_train(index, options, &call, NULL, err);
 }
 
+static cyborg_status go_index_create(cyborg_db *db, const char *name, const uint8_t *key, size_t key_len,
+		const cyborg_index_options *options, const char *model_id, const uint8_t *model_key, size_t model_key_len,
+		cyborg_index **out, cyborg_error **err) {
+	cyborg_index_options o = *options;
+	o.model_id = model_id, o.model_key = model_key, o.model_key_len = model_key_len;
+	return cyborg_index_create(db, name, key, key_len, &o, out, err);
+}
+
+static cyborg_status go_model_train(cyborg_index *source, const char *id, const uint8_t *key, size_t key_len,
+		const cyborg_model_options *options, const char *description, cyborg_training **job,
+		cyborg_model_record **record, cyborg_error **err) {
+	cyborg_model_options o = *options;
+	o.description = description;
+	return cyborg_model_train(source, id, key, key_len, &o, job, record, err);
+}
+
 static cyborg_status go_query(cyborg_index *index, const float *queries, size_t n, uint32_t dimension,
 		const cyborg_query_options *options, const cyborg_cancel *cancel, uint64_t deadline_ms, cyborg_results **out,
 		cyborg_error **err) {

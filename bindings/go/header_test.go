@@ -23,8 +23,11 @@ func TestConstantsAreThoseOfTheHeader(t *testing.T) {
 	ours := map[string]int64{
 		"KEY_LEN": KeyLen, "MAX_NAME_LEN": MaxNameLen, "MAX_DIMENSION": MaxDimension, "MAX_LISTS": MaxLists,
 		"MAX_ID_LEN": MaxIDLen, "MAX_METADATA_LEN": MaxMetadataLen, "MAX_CONTENTS_LEN": MaxContentsLen,
-		"MAX_BATCH_BYTES": MaxBatchBytes, "DEFAULT_TOP_K": DefaultTopK, "MAX_TOP_K": MaxTopK,
-		"QUANTIZER_AUTO": 0, "QUANTIZER_FLAT": int64(Flat), "QUANTIZER_SQ": int64(SQ),
+		"MAX_MODEL_ID_LEN": MaxModelIDLen, "MAX_MODEL_DESCRIPTION": MaxModelDescription,
+		"MAX_BATCH_BYTES": MaxBatchBytes, "RECALL_POINTS": RecallPoints, "DEFAULT_TOP_K": DefaultTopK, "MAX_TOP_K": MaxTopK,
+		"QUANTIZER_AUTO": 0, "QUANTIZER_FLAT": int64(Flat), "QUANTIZER_SQ": int64(SQ), "QUANTIZER_PQ": int64(PQ),
+		"QUANTIZER_RABITQ":     int64(RaBitQ),
+		"VECTOR_PRECISION_F32": int64(Float32), "VECTOR_PRECISION_F16": int64(Float16),
 		"ID_KIND_BYTES": int64(Strings), "ID_KIND_U64": int64(Numbers),
 		"CACHE_MODE_PLAIN": int64(CachePlain), "CACHE_MODE_SEALED": int64(CacheSealed),
 		"CONTENTS_NONE": int64(contentsNone), "CONTENTS_BYTES": int64(contentsBytes), "CONTENTS_TEXT": int64(contentsText),
@@ -43,8 +46,19 @@ func TestConstantsAreThoseOfTheHeader(t *testing.T) {
 	for s := range stateNames {
 		add("TRAINING_", int64(s), s)
 	}
+	for k := range kindNames {
+		add("TRAINING_KIND_", int64(k), k)
+	}
 	for p := range phaseNames {
 		add("PHASE_", int64(p), p)
+	}
+	for s := range modelStateNames {
+		add("MODEL_STATE_", int64(s), s)
+	}
+	for f := range modelFailureNames {
+		if f != 0 {
+			add("MODEL_FAILURE_", int64(f), f)
+		}
 	}
 	for m := range metricNames {
 		if m != 0 {
@@ -58,7 +72,8 @@ func TestConstantsAreThoseOfTheHeader(t *testing.T) {
 	}
 	for name := range header {
 		for _, prefix := range []string{"STATUS_", "CATEGORY_", "TRAINING_", "PHASE_", "METRIC_", "QUANTIZER_",
-			"ID_KIND_", "CACHE_MODE_", "CONTENTS_", "INCLUDE_", "MAX_"} {
+			"VECTOR_PRECISION_", "ID_KIND_", "CACHE_MODE_", "CONTENTS_", "INCLUDE_", "MAX_", "MODEL_STATE_",
+			"MODEL_FAILURE_"} {
 			if _, ok := ours[name]; !ok && strings.HasPrefix(name, prefix) {
 				t.Errorf("CYBORG_%s is missing here", name)
 			}
@@ -87,6 +102,7 @@ func TestEachStatusHasItsSentinel(t *testing.T) {
 		StatusUnsupported: ErrUnsupported, StatusNotFound: ErrNotFound, StatusAlreadyExists: ErrAlreadyExists,
 		StatusTrainingInProgress: ErrTrainingInProgress, StatusInsufficientVectors: ErrInsufficientVectors,
 		StatusConflict: ErrConflict, StatusClosed: ErrClosed, StatusForked: ErrForked, StatusPoisoned: ErrPoisoned,
+		StatusModelNotReady: ErrModelNotReady, StatusModelFailed: ErrModelFailed,
 		StatusIO: ErrIO, StatusBusy: ErrBusy, StatusFenced: ErrFenced, StatusReadOnly: ErrReadOnly,
 		StatusNoSpace: ErrNoSpace, StatusStoreUnsafe: ErrStoreUnsafe, StatusWrongKey: ErrWrongKey,
 		StatusCorrupt: ErrCorrupt, StatusRollback: ErrRollback, StatusVersion: ErrVersion,

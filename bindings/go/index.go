@@ -14,8 +14,20 @@ type IndexOptions struct {
 	Metric Metric
 	// Quantizer says how vectors are coded once trained; 0 = the library's choice.
 	Quantizer Quantizer
-	// SQBits is the size of a code of quantizer SQ; 0 = 8, the only size of this version.
+	// SQBits is the size of a code of quantizer SQ, a dimension: 8, 4 or 2; 0 = 8. It must be 0 with another quantizer,
+	// and so must each parameter below with another quantizer than its own.
 	SQBits int
+	// PQM is the number of parts of a vector that quantizer PQ codes, 1 to the dimension; 0 = half the dimension with
+	// PQBits 4, a quarter with 8.
+	PQM int
+	// PQBits is the size of the code of a part, 4 or 8; 0 = 4.
+	PQBits int
+	// PQRotation: PQ learns a rotation that evens out its parts (OPQ).
+	PQRotation bool
+	// RaBitQBits is the size of a code of quantizer RaBitQ, a dimension: 1 to 8; 0 = 4.
+	RaBitQBits int
+	// VectorPrecision says how vectors are stored; 0 = Float32.
+	VectorPrecision VectorPrecision
 	// IDKind says what ids are; 0 = Strings.
 	IDKind IDKind
 	// AutoTrainDisabled: never start training from an upsert.
@@ -25,18 +37,34 @@ type IndexOptions struct {
 	// RetrainThreshold is the number of items that an untrained index, or a list on average, may hold before an upsert
 	// starts training; 0 = 10000.
 	RetrainThreshold uint64
-	// Seed of sampling and clustering: the same seed and items give the same lists.
+	// Seed of sampling, clustering and quantizers: the same seed and items give the same lists and codes.
 	Seed uint64
+	// ModelID makes the index from this model: trained from birth. Dimension, Metric and Quantizer are the model's then
+	// and must be 0 here; "" = no model.
+	ModelID string
+	// ModelKey is the model's key; nil = the index's.
+	ModelKey []byte
 }
 
 // IndexInfo is the configuration and state of an index.
 type IndexInfo struct {
+	// ModelID is the model it was made from, "" for none; it may have been deleted since.
+	ModelID string
 	// Dimension of the vectors, 0 while not known.
 	Dimension int
-	// Metric, and Quantizer of trained lists with its bits a dimension.
-	Metric        Metric
-	Quantizer     Quantizer
-	QuantizerBits int
+	// Metric of the index.
+	Metric Metric
+	// Quantizer of the present lists (Flat while untrained), its bits of a dimension (of a part for PQ; 32 or 16 for
+	// Flat), and for PQ its parts and whether vectors are rotated.
+	Quantizer         Quantizer
+	QuantizerBits     int
+	QuantizerM        int
+	QuantizerRotation bool
+	// Configured is the quantizer asked for; its zero value means that the library chooses at each training.
+	Configured QuantizerConfig
+	// VectorPrecision of stored vectors, and CodeBytes of the code of one vector in the present lists.
+	VectorPrecision VectorPrecision
+	CodeBytes       int
 	// IDKind of the ids.
 	IDKind IDKind
 	// Trained, Training (queued or running), and whether an upsert may start it.
@@ -49,6 +77,23 @@ type IndexInfo struct {
 	Seed             uint64
 	// Count of items, Generation (how often trained) and Sequence (number of the last commit).
 	Count, Generation, Sequence uint64
+	// RecallAt10 and RecallAt100 are up to 16 points of the recall curves, see RecallCurve, zero past the last;
+	// RecallQueries is the number of held-out items they were measured with, 0 = not measured.
+	RecallAt10, RecallAt100 [RecallPoints]RecallPoint
+	RecallQueries           int
+}
+
+// QuantizerConfig is a quantizer with its parameters as configured; 0 in M = automatic.
+type QuantizerConfig struct {
+	Quantizer Quantizer
+	Bits, M   int
+	Rotation  bool
+}
+
+// RecallPoint says what share of the true nearest neighbours lies in so many lists.
+type RecallPoint struct {
+	Probes int
+	Recall float32
 }
 
 // IndexStats are sizes and counters of an index.
@@ -64,6 +109,9 @@ type IndexStats struct {
 	// LargestListPermille is the largest list by the mean, BalancePermille n_lists * sum(length^2) / count^2, both in
 	// thousandths; 0 when untrained.
 	LargestListPermille, BalancePermille uint64
+	// Writes are the items written or deleted in the life of the index, CurveWrites what they were when the recall
+	// curve, which chooses automatic probes, was measured, and CurveQueries with how many queries.
+	Writes, CurveWrites, CurveQueries uint64
 }
 
 // Index is an open index: an encrypted collection of items under a key of its own.
@@ -117,6 +165,14 @@ func (ix *Index) Name() string { return ix.name }
 func (ix *Index) Describe() (IndexInfo, error) {
 	info, err := describe(ix.handle)
 	return info, ix.settle(err)
+}
+
+// RecallCurve gives the curve that training measured: what share of the k nearest neighbours, 10 or 100, lies in the lists
+// that a query with so many probes looks into. Both rise. Empty while untrained. What codes lose comes on top; rerank
+// makes up for it.
+func (ix *Index) RecallCurve(k int) ([]RecallPoint, error) {
+	points, err := recallCurve(ix.handle, k)
+	return points, ix.settle(err)
 }
 
 // Stats gives sizes and counters.

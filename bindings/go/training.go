@@ -13,15 +13,16 @@ import (
 type TrainOptions struct {
 	// NLists is the number of lists to make, at most half the items and MaxLists; 0 = from the number of items.
 	NLists int
-	// BatchSize is the number of vectors read and processed at a time; 0 = 2048.
+	// BatchSize is the number of vectors read and processed at a time, and the size of mini-batches; 0 = 2048.
 	BatchSize int
 	// MaxIters is the most clustering passes; 0 = 100.
 	MaxIters int
 	// Tolerance: stop when a pass lowers the mean squared distance by less than this fraction; 0 = 1e-6.
 	Tolerance float64
-	// MaxMemoryMB is the most memory in MiB that the job may take beyond the index itself; 0 = no limit.
+	// MaxMemoryMB is the most memory in MiB that the job may take; 0 = half of the db's MemoryLimit. Where it does not hold
+	// all vectors to learn from, the centroids are refined by mini-batches. What is counted: see cyborg.h.
 	MaxMemoryMB uint64
-	// MaxTrainingVectors is the most vectors to cluster; 0 = as many as help.
+	// MaxTrainingVectors is the most vectors to learn from; 0 = as many as help.
 	MaxTrainingVectors uint64
 	// Seed of sampling and clustering; 0 = the index's.
 	Seed uint64
@@ -86,6 +87,30 @@ var phaseNames = map[TrainingPhase]string{
 // String gives the name of a phase: "clustering".
 func (p TrainingPhase) String() string { return name(phaseNames, p, "TrainingPhase") }
 
+// TrainingEnd is why clustering ended.
+type TrainingEnd int32
+
+// The reasons.
+const (
+	// EndRunning: it has not.
+	EndRunning TrainingEnd = 0
+	// EndSchedule: every pass that was planned was made.
+	EndSchedule TrainingEnd = 1
+	// EndMaxIters: MaxIters passes were made, and they were fewer than planned.
+	EndMaxIters TrainingEnd = 2
+	// EndTolerance: a pass lowered the objective by less than Tolerance.
+	EndTolerance TrainingEnd = 3
+	// EndRecall: two passes in a row raised the recall of held-out vectors by less than 0.001.
+	EndRecall TrainingEnd = 4
+)
+
+var endNames = map[TrainingEnd]string{
+	EndRunning: "running", EndSchedule: "schedule", EndMaxIters: "max_iters", EndTolerance: "tolerance", EndRecall: "recall",
+}
+
+// String gives the name of a reason: "tolerance".
+func (e TrainingEnd) String() string { return name(endNames, e, "TrainingEnd") }
+
 // TrainingProgress is one reading of a job.
 type TrainingProgress struct {
 	// State and Phase of the job.
@@ -99,6 +124,40 @@ type TrainingProgress struct {
 	Objective float64
 	// Elapsed since the job was queued.
 	Elapsed time.Duration
+	// VectorsUsed is how many vectors the centroids are learned from; 0 before.
+	VectorsUsed uint64
+	// Recall of held-out vectors after the last pass within a fixed number of vectors scanned, for comparing passes; 0
+	// where too few vectors are at hand to tell.
+	Recall float64
+	// End is why clustering ended.
+	End TrainingEnd
+}
+
+// TrainingKind is what a job trains.
+type TrainingKind int32
+
+// The kinds.
+const (
+	// TrainingIndex: an index.
+	TrainingIndex TrainingKind = 1
+	// TrainingModel: a model.
+	TrainingModel TrainingKind = 2
+)
+
+var kindNames = map[TrainingKind]string{TrainingIndex: "index", TrainingModel: "model"}
+
+// String gives the name of a kind: "index".
+func (k TrainingKind) String() string { return name(kindNames, k, "TrainingKind") }
+
+// TrainingJob is a job in the training queue of a db.
+type TrainingJob struct {
+	// Name of the index that it trains, or id of the model.
+	Name string
+	Kind TrainingKind
+	// Place in the queue: 0 = it runs, 1 = the next to run, and so on.
+	Place int
+	// Progress of the job; its State is TrainingQueued or TrainingRunning.
+	Progress TrainingProgress
 }
 
 // Training is a training job. It goes on when it is closed, until its db is.
@@ -193,7 +252,7 @@ func (t *Training) Wait(ctx context.Context) error {
 	}
 }
 
-// Cancel asks the job to stop, which it does within 100 ms; Wait tells when. A job that has ended stays as it is.
+// Cancel asks the job to stop: one that waits for its turn ends at once, one that runs within 100 ms; Wait tells when. A job that has ended stays as it is.
 func (t *Training) Cancel() error { return t.settle(cancelTraining(t.handle)) }
 
 // Close lets go of the job, and neither cancels it nor waits for it. Closing twice does nothing.

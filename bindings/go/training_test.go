@@ -188,3 +188,63 @@ func TestClosingEndsTraining(t *testing.T) {
 	}
 	ok(t, job.Close())
 }
+
+// Jobs wait in the order they were started; what is cancelled leaves the queue.
+func TestTrainingJobsAreListedInOrder(t *testing.T) {
+	db := open(t, "memory:", nil)
+	names := []string{"b", "c", "a"}
+	var jobs []*cyborgdb.Training
+	for _, name := range names {
+		index, err := db.CreateIndex(name, key, &cyborgdb.IndexOptions{AutoTrainDisabled: true})
+		ok(t, err)
+		defer index.Close()
+		fill(t, index, cloud(20000, 32, 1))
+		job, err := index.Train(ctx, &cyborgdb.TrainOptions{NLists: 900, MaxIters: 1000000, Tolerance: 1e-300})
+		ok(t, err)
+		jobs = append(jobs, job)
+	}
+	listed, err := db.TrainingJobs()
+	ok(t, err)
+	equal(t, "jobs", len(listed), 3)
+	for i, job := range listed {
+		equal(t, "name", job.Name, names[i])
+		equal(t, "kind", job.Kind, cyborgdb.TrainingIndex)
+		equal(t, "ended", job.Progress.State.Ended(), false)
+		if i > 0 {
+			equal(t, "state", job.Progress.State, cyborgdb.TrainingQueued)
+			equal(t, "place", job.Place, listed[0].Place+i)
+		}
+	}
+	ok(t, jobs[1].Cancel())
+	is(t, jobs[1].Wait(ctx), cyborgdb.ErrCancelled)
+	listed, err = db.TrainingJobs()
+	ok(t, err)
+	equal(t, "jobs", len(listed), 2)
+	for _, job := range jobs {
+		ok(t, job.Cancel())
+		is(t, job.Wait(ctx), cyborgdb.ErrCancelled)
+		ok(t, job.Close())
+	}
+}
+
+func TestABadOptionIsNamed(t *testing.T) {
+	index := large(t)
+	_, err := index.Train(ctx, &cyborgdb.TrainOptions{Tolerance: -1})
+	is(t, err, cyborgdb.ErrInvalidArgument)
+	var e *cyborgdb.Error
+	errors.As(err, &e)
+	equal(t, "field", e.Field, "tolerance")
+	equal(t, "value", e.Value, "-1")
+	equal(t, "allowed", e.Allowed != "", true)
+}
+
+func TestAnUpsertSaysThatItStartedTraining(t *testing.T) {
+	index := memory(t, &cyborgdb.IndexOptions{RetrainThreshold: 500})
+	r, err := index.UpsertBinary(ctx, cloud(500, 8, 1))
+	ok(t, err)
+	equal(t, "message", r.Message(), "")
+	r, err = index.UpsertBinary(ctx, cloud(600, 8, 1))
+	ok(t, err)
+	equal(t, "triggered", r.TrainingTriggered, true)
+	equal(t, "message", r.Message(), "Training started (vectors: 600, threshold: 500)")
+}

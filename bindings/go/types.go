@@ -15,6 +15,10 @@ const (
 	MaxDimension = 65536
 	// MaxLists is the most inverted lists of an index.
 	MaxLists = 1048576
+	// MaxModelIDLen is the longest id of a model in bytes.
+	MaxModelIDLen = 200
+	// MaxModelDescription is the longest description of a model in characters.
+	MaxModelDescription = 1000
 	// MaxIDLen is the longest id in bytes.
 	MaxIDLen = 4096
 	// MaxMetadataLen is the longest metadata of an item in bytes of JSON.
@@ -23,6 +27,8 @@ const (
 	MaxContentsLen = 16777216
 	// MaxBatchBytes is the most that one call carries: vectors, ids, metadata and contents together.
 	MaxBatchBytes = 1073741824
+	// RecallPoints is the number of points of a recall curve in IndexInfo.
+	RecallPoints = 16
 	// DefaultTopK is the number of results of a query that does not say.
 	DefaultTopK = 100
 	// MaxTopK is the most results of one query.
@@ -64,16 +70,36 @@ type Quantizer int32
 
 // The quantizers; the zero value means the library's choice.
 const (
-	// Flat keeps float32 vectors.
+	// Flat keeps full vectors, exact.
 	Flat Quantizer = 1
 	// SQ keeps scalar codes of a few bits a dimension; the best candidates are reranked by their full vectors.
 	SQ Quantizer = 2
+	// PQ keeps product quantization codes: each part of a vector is the nearest of a few learned values.
+	PQ Quantizer = 3
+	// RaBitQ keeps a few bits a dimension after a random rotation, with an error bound that says what to rerank.
+	RaBitQ Quantizer = 4
 )
 
-var quantizerNames = map[Quantizer]string{0: "auto", Flat: "flat", SQ: "sq"}
+var quantizerNames = map[Quantizer]string{0: "auto", Flat: "flat", SQ: "sq", PQ: "pq", RaBitQ: "rabitq"}
 
 // String gives the name of a quantizer: "sq".
 func (q Quantizer) String() string { return name(quantizerNames, q, "Quantizer") }
+
+// VectorPrecision says how vectors are stored.
+type VectorPrecision int32
+
+// The precisions; the zero value means Float32.
+const (
+	// Float32 keeps vectors as given.
+	Float32 VectorPrecision = 1
+	// Float16 rounds vectors when they are taken in: half the bytes. Values beyond -65504 to 65504 are refused.
+	Float16 VectorPrecision = 2
+)
+
+var precisionNames = map[VectorPrecision]string{0: "default", Float32: "f32", Float16: "f16"}
+
+// String gives the name of a precision: "f16".
+func (p VectorPrecision) String() string { return name(precisionNames, p, "VectorPrecision") }
 
 // IDKind says what the ids of an index are.
 type IDKind int32
@@ -230,6 +256,9 @@ type UpsertResult struct {
 	// Threshold is the number of items that has to be passed for training to start.
 	Threshold uint64
 }
+
+// Message says in one line that the upsert started training, with its numbers; "" when it did not.
+func (r UpsertResult) Message() string { return upsertMessage(r) }
 
 // Match is a result of a query.
 type Match struct {

@@ -1,5 +1,6 @@
 //! An opened store as the engine sees it: where indexes live, without a way to read or write bytes.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -49,6 +50,11 @@ impl Backend {
     /// Whether there is an index of that name.
     pub fn contains(&self, name: &str) -> Result<bool> {
         Ok(self.store()?.find_space(name)?.is_some())
+    }
+
+    /// Names of all indexes with their uuids, which no other index ever has. Not secret.
+    pub fn uuids(&self) -> Result<HashMap<String, [u8; 16]>> {
+        Ok(self.store()?.spaces()?.into_iter().collect())
     }
 
     /// Removes an index without its key, for what no key opens any more. [`Error::NotFound`] when there is none.

@@ -4,7 +4,7 @@
 //! never sees either store or key. The format is FORMAT.md, what it protects against is SECURITY.md.
 //! From the bottom: `provider` (AES-256-GCM), `derive` (HKDF, HMAC), `random` (hedged salts), `keys` (locked pages),
 //! `keyslot`, `envelope` (objects), `head` (manifests), `vault` and
-//! its half that reads, `reading`.
+//! its half that reads, `reading`, and `package`, sealed bytes that leave the store.
 
 mod backend;
 mod derive;
@@ -13,6 +13,7 @@ mod head;
 mod keys;
 mod keyslot;
 mod object;
+mod package;
 mod provider;
 mod random;
 mod reading;
@@ -23,6 +24,8 @@ mod tests;
 
 pub use backend::Backend;
 pub use object::{FrameSize, Kind, ObjectRef};
+pub use package::Package;
+pub use random::random_id;
 pub use vault::{Manifest, Sealed, Vault};
 
 /// Version of the format that is written, and the newest that is read.

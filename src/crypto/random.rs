@@ -7,6 +7,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::derive::Hmac256;
 use crate::error::{Error, Result};
 
@@ -26,6 +29,13 @@ pub(crate) fn fill(out: &mut [u8]) -> Result<()> {
         return Ok(());
     }
     getrandom::fill(out).map_err(|e| Error::Io { context: "reading random bytes", detail: e.to_string() })
+}
+
+/// A name that nobody has: 20 characters that are safe in a URL, from 120 random bits. Not secret.
+pub fn random_id() -> Result<String> {
+    let mut bytes = [0u8; 15];
+    fill(&mut bytes)?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
 /// 32 bytes that no one without `key` can tell from random ones and that never come twice.

@@ -19,7 +19,7 @@ use super::head::{self, Place};
 use super::keys::Keyset;
 use super::keyslot::Keyslots;
 use super::object::{FrameSize, Kind, ObjectRef, part};
-use super::provider::AeadKey;
+use super::provider::{AeadKey, TAG_LEN};
 use super::random;
 use crate::error::{Error, Result};
 use crate::store::{Head, Name, SpaceId, Store};
@@ -71,6 +71,17 @@ struct State {
 impl Vault {
     /// Makes an index called `name` (1 to 255 bytes) that `key` (32 bytes) opens, with a first manifest.
     pub fn create(backend: &Backend, name: &str, key: &[u8], manifest: &[u8]) -> Result<Self> {
+        Self::create_with(backend, name, key, |_| Ok((Zeroizing::new(manifest.to_vec()), Vec::new())))
+    }
+
+    /// As [`create`](Self::create), with a first manifest that names objects: `first` seals them and gives both. All of
+    /// it is there or nothing.
+    pub fn create_with(
+        backend: &Backend,
+        name: &str,
+        key: &[u8],
+        first: impl FnOnce(&Self) -> Result<(Zeroizing<Vec<u8>>, Vec<Sealed>)>,
+    ) -> Result<Self> {
         check_name(name)?;
         check_key(key)?;
         if backend.contains(name)? {
@@ -79,10 +90,19 @@ impl Vault {
         let keys = Keyset::generate()?;
         let id: SpaceId = part(&random::hedged(keys.hedge()?, &[b"cyborg1/uuid"])?, 0);
         let slots = Keyslots::create(&id, key, &keys)?;
-        let bytes = head::seal(Place { uuid: &id, name, seq: 1 }, &keys, &slots, &[0; HASH_LEN], manifest)?;
-        backend.store()?.create_space(name, id, &bytes)?;
-        let state = State { seq: 1, digest: sha256(&bytes), slots, unsettled: None };
-        Self::new(backend, id, name, keys, state)
+        let state = State { seq: 0, digest: [0; HASH_LEN], slots, unsettled: None };
+        let vault = Self::new(backend, id, name, keys, state)?;
+        let (manifest, puts) = first(&vault)?;
+        {
+            let mut state = vault.state.lock();
+            let bytes = head::seal(vault.place(1), &vault.keys, &state.slots, &state.digest, &manifest)?;
+            let puts: Vec<(Name, &[u8])> = puts.iter().map(|s| (s.reference.name, &s.bytes[..])).collect();
+            vault.store.create_space(name, id, &bytes, &puts)?;
+            vault.own.lock().extend(puts.iter().map(|(name, _)| *name));
+            (state.seq, state.digest) = (1, sha256(&bytes));
+        }
+        vault.seq.store(1, Ordering::Release);
+        Ok(vault)
     }
 
     /// Opens the index called `name`. [`Error::NotFound`], [`Error::WrongKey`], [`Error::Version`], or
@@ -176,6 +196,11 @@ impl Vault {
         Ok(Manifest { seq: found.seq, bytes: opened.bytes })
     }
 
+    /// A keyed fingerprint of a plaintext, for the salt that it is sealed under.
+    pub(super) fn fingerprint(&self, plaintext: &[u8]) -> Result<[u8; TAG_LEN]> {
+        self.hash.fingerprint(plaintext)
+    }
+
     fn place(&self, seq: u64) -> Place<'_> {
         Place { uuid: &self.id, name: &self.name, seq }
     }
@@ -198,7 +223,7 @@ impl Vault {
         let mut name = [0u8; 24];
         name[..16].copy_from_slice(&random::hedged(hedge, &[b"cyborg1/name"])?[..16]);
         name[16..].copy_from_slice(&self.seq().to_be_bytes());
-        let salt = random::hedged(hedge, &[b"cyborg1/object salt", &name, &self.hash.fingerprint(plaintext)?])?;
+        let salt = random::hedged(hedge, &[b"cyborg1/object salt", &name, &self.fingerprint(plaintext)?])?;
         let mut reference = ObjectRef {
             name: Name(name),
             kind,
@@ -334,7 +359,7 @@ impl Vault {
     }
 }
 
-fn check_key(key: &[u8]) -> Result<()> {
+pub(super) fn check_key(key: &[u8]) -> Result<()> {
     if key.len() == KEY_LEN { Ok(()) } else { Err(Error::invalid("key length", key.len(), "32 bytes")) }
 }
 

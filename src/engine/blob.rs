@@ -1,8 +1,9 @@
-//! A byte string of any length, sealed as a row of objects of at most 8 MiB.
+//! A byte string of any length, sealed as a row of objects of at most 2 MiB.
 //!
 //! A blob is addressed by frame: frame `f` lies in part `f / part_frames`. Every part but the last has `part_frames`
-//! frames, so no table is needed. What is stored together is written through a [`BlobWriter`], which holds one part
-//! of plaintext at a time and wipes it. Parts are small enough that a job notices a cancellation between two of them.
+//! frames, so no table is needed; a blob that is one object of another maker is one part, however long. What is stored together is written through a [`BlobWriter`], which holds one part
+//! of plaintext at a time and wipes it. Parts are small enough that a job notices a cancellation between two of them, and
+//! that the few of them in hand at a time fit into small bounds of memory.
 
 use zeroize::{Zeroize, Zeroizing};
 
@@ -12,7 +13,7 @@ use crate::crypto::{FrameSize, Kind, ObjectRef, Vault};
 use crate::error::{Error, Result, try_with_capacity};
 
 /// Largest part of a blob, in stored bytes.
-const PART_BYTES: usize = 8 << 20;
+pub(super) const PART_BYTES: usize = 2 << 20;
 
 /// A sealed byte string. Its length is a whole number of frames.
 #[derive(Clone)]
@@ -20,6 +21,8 @@ pub(super) struct Blob {
     parts: Vec<ObjectRef>,
     frame: FrameSize,
     frames: u64,
+    /// Frames of every part but the last.
+    per_part: u64,
 }
 
 fn part_frames(frame: FrameSize) -> u64 {
@@ -30,7 +33,7 @@ impl Blob {
     /// A blob of one object.
     pub(super) fn single(object: ObjectRef) -> Self {
         let (frame, frames) = (object.frame_size(), u64::from(object.frames()));
-        Self { parts: vec![object], frame, frames }
+        Self { parts: vec![object], frame, frames, per_part: frames }
     }
 
     /// Plaintext bytes of a frame.
@@ -53,11 +56,10 @@ impl Blob {
         if first.checked_add(count).is_none_or(|end| end > self.frames) {
             return Err(Error::Corrupt { what: "frame number" });
         }
-        let per_part = part_frames(self.frame);
         let mut done = 0;
         while done < count {
-            let (part, at) = ((first + done) / per_part, (first + done) % per_part);
-            let n = (per_part - at).min(count - done);
+            let (part, at) = ((first + done) / self.per_part, (first + done) % self.per_part);
+            let n = (self.per_part - at).min(count - done);
             f(&self.parts[part as usize], at as u32, n as u32, done)?;
             done += n;
         }
@@ -128,7 +130,7 @@ impl Blob {
         for _ in 0..n {
             parts.push(ObjectRef::read(r.rest())?);
         }
-        Ok(Self { parts, frame, frames })
+        Ok(Self { parts, frame, frames, per_part: part_frames(frame) })
     }
 }
 
@@ -200,7 +202,8 @@ impl<'a> BlobWriter<'a> {
         if !self.pending.is_empty() {
             self.seal()?;
         }
-        Ok(Blob { parts: std::mem::take(&mut self.parts), frame: self.frame, frames: self.frames })
+        let per_part = part_frames(self.frame);
+        Ok(Blob { parts: std::mem::take(&mut self.parts), frame: self.frame, frames: self.frames, per_part })
     }
 }
 

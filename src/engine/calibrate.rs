@@ -1,4 +1,5 @@
-//! Exact neighbours of held-out rows, found while their index is being encoded.
+//! Exact neighbours of some rows, found while the vectors of their index pass by: in training as they are encoded, and
+//! when the recall curve is measured anew (`drift`) as they are read.
 //!
 //! A query is compared with every row of the quarter of the lists nearest to it, and of 128 lists at least: where its
 //! neighbours are on clustered data, for a quarter of the price of comparing it with everything. Where the curve would
@@ -11,11 +12,12 @@ use zeroize::Zeroizing;
 
 use super::curve::{CURVE_K, RecallCurve};
 use super::extents::Extents;
+use super::generation::Generation;
 use super::margin::{Margins, half_square};
 use super::rebuild::Rebuilt;
-use crate::error::Result;
+use crate::error::{Result, try_with_capacity, try_zeroed};
 use crate::exec::{Exec, Watch};
-use crate::ivf::{Centroids, ProbeScratch, TopK};
+use crate::ivf::{Kept, ProbeScratch, Sieve};
 use crate::kernels;
 use crate::types::{Metric, Similarity};
 
@@ -44,7 +46,7 @@ struct Query {
     vector: Zeroizing<Vec<f32>>,
     /// A bit for each list: whether the query is compared with it.
     near: Vec<u64>,
-    top: TopK,
+    top: Kept,
 }
 
 /// Where the true neighbours of a query lie: the ranks of their lists, and what the first of them ask of a margin.
@@ -55,50 +57,51 @@ struct Found {
 }
 
 impl Calibrator {
-    /// Uses `held_out` rows with their vectors as queries. `candidates` is how many a query for 10 results ranks again.
+    /// Uses `held_out` rows with their vectors as queries.
     pub(super) fn new(
         metric: Metric,
-        centroids: &Centroids,
-        held_out: &[HeldOut],
-        candidates: usize,
+        g: &Generation,
+        held_out: Vec<HeldOut>,
         exec: &Exec,
         watch: &Watch,
     ) -> Result<Self> {
         // One more than is counted: each query finds itself.
         let k = CURVE_K[CURVE_K.len() - 1] + 1;
+        let centroids = &g.centroids;
+        let rank = if metric == Metric::InnerProduct { 0 } else { k - 1 };
         let near = match metric {
             Metric::InnerProduct => centroids.len(),
             _ => (centroids.len() / NEAR_SHARE).max(NEAR_LEAST).min(centroids.len()),
         };
-        let parts: Vec<&[HeldOut]> = held_out.chunks(GRAIN).collect();
-        let queries = exec.map(parts.len(), |i| {
-            let (mut scratch, mut order) = (ProbeScratch::new(), Vec::new());
-            let query = |(row, vector): &HeldOut| {
-                watch.check()?;
-                centroids.probe(vector, near, &mut scratch, &mut order);
-                let mut near = vec![0u64; centroids.len().div_ceil(64)];
-                order.iter().for_each(|&(_, list)| near[list as usize / 64] |= 1 << (list % 64));
-                Ok(Query { row: *row, vector: vector.clone(), near, top: TopK::new(k) })
-            };
-            parts[i].iter().map(query).collect::<Result<Vec<_>>>()
-        });
-        let mut all = Vec::with_capacity(held_out.len());
-        for part in queries {
-            all.extend(part?);
+        let mut queries = try_with_capacity(held_out.len(), "held-out rows")?;
+        for (row, vector) in held_out {
+            let words = try_zeroed(centroids.len().div_ceil(64), "held-out rows")?;
+            queries.push(Query { row, vector, near: words, top: Kept::new(k)? });
         }
-        let rank = match metric {
-            Metric::InnerProduct => 0,
-            _ => candidates.clamp(CURVE_K[0], k - 1),
-        };
-        Ok(Self { similarity: metric.similarity(), rank, near, queries: all })
+        exec.for_each_chunk(&mut queries, GRAIN, |_, queries| {
+            let (mut scratch, mut order) = (ProbeScratch::new(), Vec::new());
+            for q in queries {
+                if watch.check().is_err() {
+                    return;
+                }
+                centroids.probe(&q.vector, near, &mut scratch, &mut order);
+                order.iter().for_each(|&(_, list)| q.near[list as usize / 64] |= 1 << (list % 64));
+            }
+        });
+        watch.check()?;
+        Ok(Self { similarity: metric.similarity(), rank, near, queries })
     }
 
     /// Compares every query with its near ones of the extents `range`, whose vectors are `staged` from the first on.
+    /// Rows are known by `base` plus their number in [`Self::curve`]; those that are `dead` are left out.
+    #[allow(clippy::too_many_arguments, reason = "a stretch of rows and who looks at it")]
     pub(super) fn observe(
         &mut self,
         extents: &Extents,
         range: Range<usize>,
         staged: &[f32],
+        base: u32,
+        dead: impl Fn(u32) -> bool + Sync,
         exec: &Exec,
         watch: &Watch,
     ) -> Result<()> {
@@ -106,7 +109,7 @@ impl Calibrator {
         let first = extents.rows(range.start).start;
         let part = self.queries.len().div_ceil(exec.threads()).max(1);
         exec.for_each_chunk(&mut self.queries, part, |_, queries| {
-            let mut scores = Vec::new();
+            let (mut scores, mut gone, mut sieve) = (Vec::new(), Vec::new(), Sieve::new());
             // Extent by extent, so that each is compared with all its queries while it is in the cache.
             for e in range.clone() {
                 if watch.check().is_err() {
@@ -114,56 +117,76 @@ impl Calibrator {
                 }
                 let (rows, list) = (extents.rows(e), extents.list_of(e));
                 scores.resize(rows.len(), 0.0);
+                gone.clear();
+                gone.extend((0..rows.len()).filter(|&i| dead(base + rows.start + i as u32)));
                 for q in queries.iter_mut().filter(|q| q.near[list / 64] >> (list % 64) & 1 == 1) {
                     let dim = q.vector.len();
                     let vectors = &staged[(rows.start - first) as usize * dim..(rows.end - first) as usize * dim];
                     kernels::best().rows(similarity, &q.vector, vectors, &mut scores);
-                    q.top.offer(&scores, rows.start);
+                    gone.iter().for_each(|&i| scores[i] = f32::NEG_INFINITY);
+                    q.top.offer(&scores, base + rows.start, &mut sieve);
                 }
             }
         });
         watch.check()
     }
 
-    /// The curve, once `rebuilt` was encoded.
+    /// The curve, once `rebuilt` was encoded: its rows were observed under their numbers in the new run.
+    pub(super) fn curve_of(self, rebuilt: &Rebuilt, g: &Generation, exec: &Exec, watch: &Watch) -> Result<RecallCurve> {
+        let Some(run) = &rebuilt.run else { return Ok(RecallCurve::default()) };
+        let itself = |row: u32| rebuilt.map[(row - rebuilt.first) as usize];
+        self.curve(g, itself, |row| run.extents.list_of(run.extents.of_row(row)), exec, watch)
+    }
+
+    /// The curve, once everything was observed. `itself` gives the number under which the row of a query was observed,
+    /// `list_of` the list of such a number.
     pub(super) fn curve(
         mut self,
-        centroids: &Centroids,
-        rebuilt: &Rebuilt,
+        g: &Generation,
+        itself: impl Fn(u32) -> u32 + Sync,
+        list_of: impl Fn(u32) -> usize + Sync,
         exec: &Exec,
         watch: &Watch,
     ) -> Result<RecallCurve> {
-        let Some(run) = &rebuilt.run else { return Ok(RecallCurve::default()) };
         let (similarity, rank) = (self.similarity, self.rank);
         let mut near: Vec<Found> = vec![Found::default(); self.queries.len()];
         let mut work: Vec<(&mut Query, &mut Found)> = self.queries.iter_mut().zip(&mut near).collect();
         exec.for_each_chunk(&mut work, GRAIN, |_, work| {
             let mut scratch = ProbeScratch::new();
-            let (mut order, mut found) = (Vec::new(), Vec::new());
-            let mut place = vec![(0u32, 0f32); centroids.len()];
+            let mut order = Vec::new();
+            let mut place = vec![(0u32, 0f32); g.lists()];
             for (q, near) in work {
                 if watch.check().is_err() {
                     return;
                 }
-                centroids.probe(&q.vector, centroids.len(), &mut scratch, &mut order);
-                (0..).zip(&order).for_each(|(i, &(half, list))| place[list as usize] = (i, half));
-                q.top.finish(&mut found);
-                let itself = rebuilt.map[(q.row - rebuilt.first) as usize];
-                found.retain(|&(_, row)| row != itself);
-                let places = found.iter().map(|&(_, row)| place[run.extents.list_of(run.extents.of_row(row))]);
-                near.ranks.extend(places.clone().map(|(rank, _)| rank));
-                if let Some(&(score, _)) = rank.checked_sub(1).and_then(|last| found.get(last)) {
-                    let reached = half_square(similarity, score);
-                    near.gaps.extend(places.take(CURVE_K[0]).map(|(_, half)| reached - half));
+                g.centroids.probe(&q.vector, g.lists(), &mut scratch, &mut order);
+                for (i, &(half, list)) in (0..).zip(&order) {
+                    place[list as usize] = (i, g.half_square(list, half));
+                }
+                let itself = itself(q.row);
+                let mut reached = None;
+                for (i, (score, row)) in q.top.best().filter(|&(_, row)| row != itself).enumerate() {
+                    let (of_list, half) = place[list_of(row)];
+                    near.ranks.push(of_list);
+                    if i < CURVE_K[0] {
+                        near.gaps.push(-half);
+                    }
+                    if i + 1 == rank {
+                        reached = Some(half_square(similarity, score));
+                    }
+                }
+                match reached {
+                    Some(reached) => near.gaps.iter_mut().for_each(|gap| *gap += reached),
+                    None => near.gaps.clear(),
                 }
             }
         });
         let gaps: Vec<f32> = near.iter().flat_map(|near| near.gaps.iter().copied()).collect();
-        let margins = Margins::measure(self.rank as u32, gaps);
-        let ranks =
-            CURVE_K.map(|k| near.iter().map(|near| near.ranks[..near.ranks.len().min(k)].to_vec()).collect::<Vec<_>>());
+        let margins = Margins::measure(rank as u32, gaps);
+        let first = |near: &Found, k: usize| near.ranks[..near.ranks.len().min(k)].to_vec();
+        let ranks = CURVE_K.map(|k| near.iter().map(|near| first(near, k)).collect::<Vec<_>>());
         watch.check()?;
-        let believed = if self.near == centroids.len() { self.near } else { self.near / 2 };
-        Ok(RecallCurve::measure([&ranks[0], &ranks[1]], centroids.len(), believed, margins))
+        let believed = if self.near == g.lists() { self.near } else { self.near / 2 };
+        Ok(RecallCurve::measure([&ranks[0], &ranks[1]], g.lists(), believed, margins))
     }
 }

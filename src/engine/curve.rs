@@ -1,10 +1,12 @@
 //! The recall curve: how many lists must be probed for a wished recall, measured on the index's own data.
 //!
-//! While training encodes, up to 2,000 vectors that took no part in the clustering are used as queries. For each of
+//! While training encodes, up to 2,000 vectors that took no part in the clustering are used as queries; when the data
+//! has drifted it is measured again (`drift`). For each of
 //! their true nearest neighbours the rank of its list in the query's probe order says how many probes find it, so one
 //! exact search gives the whole curve. Kept for k = 10 and k = 100; other k use the next greater.
 
 use super::margin::Margins;
+use super::results::RecallReading;
 use super::wire::{Put, Reader};
 use crate::error::{Error, Result};
 
@@ -69,6 +71,11 @@ impl RecallCurve {
         Self { queries: ranks[0].len() as u32, points, margins }
     }
 
+    /// Queries measured; 0 = nothing was.
+    pub(super) fn queries(&self) -> u32 {
+        self.queries
+    }
+
     /// Probes that reach `target` recall for `k` results; all `lists` where nothing was measured.
     pub(super) fn probes(&self, k: usize, target: f32, lists: usize) -> usize {
         let which = CURVE_K.iter().position(|&c| k <= c);
@@ -97,6 +104,12 @@ impl RecallCurve {
             Some(margin) => Reach { probes: wide, stop: Some(Stop { rank: rank as usize, margin }) },
             None => plain,
         }
+    }
+
+    /// The curve as callers see it.
+    pub(super) fn reading(&self) -> RecallReading {
+        let [at_10, at_100] = self.points.clone();
+        RecallReading { queries: self.queries, at_10, at_100 }
     }
 
     /// Appends the curve.

@@ -8,7 +8,9 @@ use parking_lot::Mutex;
 use super::index::Index;
 use super::load;
 use super::manifest::{Config, Manifest};
+use super::model;
 use super::options::{DbOptions, IndexOptions, LogLevel};
+use super::results::{JobKind, ListedJob};
 use super::shared::Shared;
 use crate::crypto::{Backend, Vault};
 use crate::error::{Error, Result};
@@ -16,9 +18,9 @@ use crate::types::MAX_NAME_LEN;
 
 /// An opened store. Any method may be called from any thread at any time.
 pub struct Db {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// Indexes in use, by name; one `Index` each, however often it is opened.
-    open: Mutex<HashMap<String, Weak<Index>>>,
+    pub(super) open: Mutex<HashMap<String, Weak<Index>>>,
 }
 
 impl Db {
@@ -38,21 +40,23 @@ impl Db {
     /// Names of all indexes. They are not secret: listing needs no key.
     pub fn list_indexes(&self) -> Result<Vec<String>> {
         self.shared.enter()?;
-        self.shared.backend.list()
+        let mut names = self.shared.backend.list()?;
+        names.retain(|name| model::is_index(name));
+        Ok(names)
     }
 
     /// Names of the indexes whose training is queued or running, sorted.
     pub fn training_status(&self) -> Result<Vec<String>> {
-        self.shared.enter()?;
-        let indexes: Vec<Arc<Index>> = self.open.lock().values().filter_map(Weak::upgrade).collect();
-        let mut names = Vec::new();
-        for index in indexes {
-            if index.is_training()? {
-                names.push(index.name().to_owned());
-            }
-        }
+        let jobs = self.training_jobs()?.into_iter().filter(|job| job.kind == JobKind::Index);
+        let mut names: Vec<String> = jobs.map(|job| job.name).collect();
         names.sort_unstable();
         Ok(names)
+    }
+
+    /// The jobs that run or wait, in the order they run.
+    pub fn training_jobs(&self) -> Result<Vec<ListedJob>> {
+        self.shared.enter()?;
+        Ok(self.shared.jobs.list())
     }
 
     /// Makes an empty index that `key` (32 bytes) opens.
@@ -79,7 +83,12 @@ impl Db {
         self.open_locked(&mut open, name, key)
     }
 
-    fn open_locked(&self, open: &mut HashMap<String, Weak<Index>>, name: &str, key: &[u8]) -> Result<Arc<Index>> {
+    pub(super) fn open_locked(
+        &self,
+        open: &mut HashMap<String, Weak<Index>>,
+        name: &str,
+        key: &[u8],
+    ) -> Result<Arc<Index>> {
         open.retain(|_, index| index.strong_count() > 0);
         let (vault, mut head) = Vault::open(&self.shared.backend, name, key)?;
         let vault = Arc::new(vault);
@@ -132,8 +141,7 @@ impl Db {
         if self.shared.is_forked() || !self.shared.close() {
             return;
         }
-        let indexes: Vec<Arc<Index>> = self.open.lock().values().filter_map(Weak::upgrade).collect();
-        indexes.iter().for_each(|index| index.cancel_job());
+        self.shared.jobs.close();
         self.shared.workers.close();
     }
 }
@@ -144,7 +152,7 @@ impl Drop for Db {
     }
 }
 
-fn check_name(name: &str) -> Result<()> {
+pub(super) fn check_name(name: &str) -> Result<()> {
     if name.is_empty() || name.len() > MAX_NAME_LEN {
         return Err(Error::invalid("name", format_args!("{} bytes", name.len()), "1 to 255 bytes of UTF-8"));
     }

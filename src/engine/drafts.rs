@@ -17,7 +17,7 @@ use crate::crypto::{FrameSize, Kind, ObjectRef, Sealed, Vault};
 use crate::error::{Error, Result};
 
 /// Sealed bytes that may wait for the commit.
-const WAITING_BYTES: usize = 4 << 20;
+pub(super) const WAITING_BYTES: usize = 4 << 20;
 
 /// Objects of one rebuild.
 pub(super) struct Drafts {

@@ -12,18 +12,22 @@ use super::calibrate::Calibrator;
 use super::drafts::Drafts;
 use super::extents::{Extents, rows_per_extent};
 use super::ids::IdColumn;
-use super::payload::{ENTRY, Entry, PayloadReader};
+use super::payload::{Entry, PayloadReader};
 use super::rebuild::{DROPPED, Rebuild};
 use super::run::{Run, RunParts};
 use crate::buffer::Buffer;
 use crate::crypto::{FrameSize, Kind};
 use crate::error::{Result, try_zeroed};
-use crate::kernels::LANES;
+use crate::kernels::{self, LANES};
+use crate::types::{IdKind, VectorPrecision};
 
 /// Extents encoded by one work item.
 const GRAIN: usize = 8;
-/// Bytes of vectors encoded between two looks at the watch.
-const STEP_BYTES: usize = 8 << 20;
+/// Bytes of vectors encoded between two looks at the watch: at most, and as a share of the budget.
+const STEP_BYTES: u64 = 8 << 20;
+const STEP_SHARE: u64 = 4;
+/// Entries of payload brought into order at a time, however small the budget.
+const LEAST_WINDOW: usize = 4096;
 /// Bytes of payload copied between two looks at the watch.
 const STEP_PAYLOAD: u64 = 4 << 20;
 
@@ -40,7 +44,9 @@ impl Rebuild<'_> {
         let s = &self.pinned;
         let quantizer = &self.to.quantizer;
         let dim = quantizer.dim();
-        let row_bytes = (quantizer.block_bytes() / LANES).max(if quantizer.needs_rerank() { dim * 4 } else { 0 });
+        let precision = s.config.vector_precision;
+        let row_bytes =
+            (quantizer.block_bytes() / LANES).max(if quantizer.needs_rerank() { dim * precision.bytes() } else { 0 });
         let rows_per_extent = rows_per_extent(row_bytes);
         let extents = Extents::new(&lens, rows_per_extent)?;
         let mean_codes = order.len() / extents.len().max(1) * quantizer.block_bytes() / LANES;
@@ -69,11 +75,12 @@ impl Rebuild<'_> {
         let vectors = vectors.map(BlobWriter::finish).transpose()?;
         let payload = self.write_payload(drafts, rows, map, order.len())?;
         let mut ids = IdColumn::with_capacity(s.config.id_kind, order.len())?;
+        if s.config.id_kind == IdKind::Bytes {
+            ids.reserve_data(order.iter().map(|&row| s.id(row).len()).sum())?;
+        }
         order.iter().for_each(|&row| ids.push(s.id(row)));
-        let mut bytes = Zeroizing::new(Vec::new());
-        ids.write(&mut bytes);
-        let mut writer = BlobWriter::new(drafts, Kind::Ids, frame_for(bytes.len()));
-        writer.push(&bytes)?;
+        let mut writer = BlobWriter::new(drafts, Kind::Ids, frame_for(ids.stored_len()));
+        ids.write_pieces(|piece| writer.push(piece))?;
         let parts = RunParts {
             dimension: dim as u32,
             rows_per_extent,
@@ -81,6 +88,7 @@ impl Rebuild<'_> {
             ids: writer.finish()?,
             codes,
             vectors,
+            precision,
             payload,
         };
         self.watch.check()?;
@@ -137,7 +145,7 @@ impl Rebuild<'_> {
             &staged.f32s()[start..end]
         };
         // Enough work for all threads, little enough memory and time.
-        let step = (STEP_BYTES / (dim * 4)) as u32;
+        let step = ((self.budget / STEP_SHARE).min(STEP_BYTES) / (dim as u64 * 4)) as u32;
         let mut start = group.start;
         while start < group.end {
             self.watch.check()?;
@@ -148,7 +156,7 @@ impl Rebuild<'_> {
             if let Some(calibrator) = &mut calibrator {
                 let at = (extents.rows(start).start - first) as usize * dim;
                 let exec = &self.index.shared.exec;
-                calibrator.observe(extents, start..end, &staged.f32s()[at..], exec, self.watch)?;
+                calibrator.observe(extents, start..end, &staged.f32s()[at..], 0, |_| false, exec, self.watch)?;
             }
             let encoded = self.index.shared.exec.map((end - start).div_ceil(GRAIN), |i| {
                 let range = start + i * GRAIN..end.min(start + (i + 1) * GRAIN);
@@ -168,8 +176,16 @@ impl Rebuild<'_> {
             }
             self.watch.check()?;
             if let Some(vectors) = &mut vectors {
+                let mut halves = Zeroizing::new(Vec::new());
                 for e in start..end {
-                    push_f32s(vectors, of(e))?;
+                    match self.pinned.config.vector_precision {
+                        VectorPrecision::F32 => vectors.push(bytemuck::cast_slice(of(e)))?,
+                        VectorPrecision::F16 => {
+                            halves.resize(of(e).len(), 0u16);
+                            kernels::best().to_f16(of(e), &mut halves);
+                            vectors.push(bytemuck::cast_slice(&halves))?;
+                        }
+                    }
                     vectors.align()?;
                 }
             }
@@ -195,40 +211,47 @@ impl Rebuild<'_> {
             return Ok(None);
         }
         let mut data = BlobWriter::new(drafts, Kind::Payload, FrameSize::K16);
-        let mut entries = try_zeroed::<Entry>(live, "rebuild")?;
-        let (mut at, mut bytes, mut checked) = (0u64, Zeroizing::new(Vec::new()), 0);
-        for (base, len, payload) in parts {
-            let Some(payload) = payload else { continue };
-            let mut reader = PayloadReader::new(payload);
-            for row in 0..len {
-                if row.is_multiple_of(256) || at - checked > STEP_PAYLOAD {
-                    self.watch.check()?;
-                    checked = at;
-                }
-                let place = map[(base + row - rows.start) as usize];
-                if place == DROPPED {
-                    continue;
-                }
-                let entry = reader.read(row, &mut bytes)?;
-                data.push(&bytes)?;
-                entries[place as usize] = Entry { at, ..entry };
-                at += bytes.len() as u64;
-            }
-        }
         let mut index = BlobWriter::new(drafts, Kind::Payload, FrameSize::K4);
-        for piece in entries.chunks(4096) {
-            let mut bytes = Vec::with_capacity(piece.len() * ENTRY);
-            piece.iter().for_each(|e| e.write(&mut bytes));
-            index.push(&bytes)?;
+        // The index comes out in the new order, window by window: what the old index says is read once for each of them,
+        // the payload itself with the first.
+        let window = (self.budget as usize / size_of::<Entry>()).clamp(LEAST_WINDOW, live.max(LEAST_WINDOW));
+        let mut entries = try_zeroed::<Entry>(window.min(live), "rebuild")?;
+        let mut bytes = Zeroizing::new(Vec::new());
+        for start in (0..live).step_by(window) {
+            entries.truncate(live - start);
+            entries.fill(Entry::default());
+            let (mut at, mut checked) = (0u64, 0);
+            for (base, len, payload) in &parts {
+                let Some(payload) = payload else { continue };
+                let mut reader = PayloadReader::new(payload);
+                for row in 0..*len {
+                    if row.is_multiple_of(256) || at - checked > STEP_PAYLOAD {
+                        self.watch.check()?;
+                        checked = at;
+                    }
+                    let place = map[(base + row - rows.start) as usize];
+                    if place == DROPPED {
+                        continue;
+                    }
+                    let entry = if start == 0 {
+                        let entry = reader.read(row, &mut bytes)?;
+                        data.push(&bytes)?;
+                        entry
+                    } else {
+                        reader.entry(row, &mut bytes)?
+                    };
+                    if let Some(slot) = (place as usize).checked_sub(start).and_then(|i| entries.get_mut(i)) {
+                        *slot = Entry { at, ..entry };
+                    }
+                    at += entry.len() as u64;
+                }
+            }
+            for piece in entries.chunks(4096) {
+                bytes.clear();
+                piece.iter().for_each(|e| e.write(&mut bytes));
+                index.push(&bytes)?;
+            }
         }
         Ok(Some((index.finish()?, data.finish()?)))
     }
-}
-
-/// Writes little-endian float32 values.
-fn push_f32s(writer: &mut BlobWriter<'_>, values: &[f32]) -> Result<()> {
-    if cfg!(target_endian = "little") {
-        return writer.push(bytemuck::cast_slice(values));
-    }
-    values.iter().try_for_each(|v| writer.push(&v.to_le_bytes()))
 }

@@ -1,8 +1,8 @@
 //! A generation: one trained layout. Centroids, quantizer and the recall curve measured when it was made.
 //!
 //! ```text
-//! object  u8 version, u64 number, u64 items when trained, u32 lists, u32 dimension,
-//!         f32 x lists x dimension centroids, u32 length, quantizer, recall curve
+//! object  u8 version, u64 number, u64 items when trained, u64 writes when the curve was measured, u32 lists, u32 dimension,
+//!         f32 x lists x dimension centroids, u8 has resultants, [f32 x lists], u32 length, quantizer, recall curve
 //! ```
 
 use super::curve::RecallCurve;
@@ -10,28 +10,34 @@ use super::wire::{Put, Reader};
 use crate::error::{Error, Result};
 use crate::ivf::Centroids;
 use crate::quant::Quantizer;
-use crate::types::{MAX_DIMENSION, MAX_LISTS, Similarity};
+use crate::types::{MAX_DIMENSION, MAX_LISTS, Similarity, VectorPrecision};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// One layout of an index. Number 0 is the untrained one: a single list, flat codes, exact search.
 pub(super) struct Generation {
     pub(super) number: u64,
     /// Items the index held when this was trained: what growth is measured against.
     pub(super) items: u64,
+    /// Items that had been written or deleted when the curve was measured, see `drift`.
+    pub(super) measured_at: u64,
     pub(super) centroids: Centroids,
+    /// Where centroids were scaled to length 1: how long the mean of each list's unit vectors is. Else empty.
+    pub(super) resultants: Vec<f32>,
     pub(super) quantizer: Quantizer,
     pub(super) curve: RecallCurve,
 }
 
 impl Generation {
     /// Generation 0 of an index of `dim` dimensions.
-    pub(super) fn untrained(similarity: Similarity, dim: usize) -> Result<Self> {
+    pub(super) fn untrained(similarity: Similarity, precision: VectorPrecision, dim: usize) -> Result<Self> {
         Ok(Self {
             number: 0,
             items: 0,
+            measured_at: 0,
             centroids: Centroids::new(dim, vec![0.0; dim])?,
-            quantizer: Quantizer::flat(similarity, dim),
+            resultants: Vec::new(),
+            quantizer: Quantizer::flat(similarity, dim, precision),
             curve: RecallCurve::default(),
         })
     }
@@ -41,20 +47,37 @@ impl Generation {
         self.centroids.len()
     }
 
+    /// `-|q - m|^2 / 2` of the mean m of `list`, from `half`, that of its centroid. They differ where centroids were
+    /// scaled to length 1 (and q has it too): the mean of a wide list is short, and farther from any query.
+    pub(super) fn half_square(&self, list: u32, half: f32) -> f32 {
+        match self.resultants.get(list as usize) {
+            Some(&r) => r * (half + 1.0) - 0.5 * (1.0 + r * r),
+            None => half,
+        }
+    }
+
     /// Plaintext of the generation object.
     pub(super) fn write(&self) -> Vec<u8> {
+        self.write_with(&self.curve, self.measured_at)
+    }
+
+    /// Plaintext of the object of this generation with another `curve`.
+    pub(super) fn write_with(&self, curve: &RecallCurve, measured_at: u64) -> Vec<u8> {
         let mut out = Vec::new();
         out.put_u8(VERSION);
         out.put_u64(self.number);
         out.put_u64(self.items);
+        out.put_u64(measured_at);
         out.put_u32(self.centroids.len() as u32);
         out.put_u32(self.centroids.dim() as u32);
         out.put_f32s(self.centroids.rows());
+        out.put_u8(u8::from(!self.resultants.is_empty()));
+        out.put_f32s(&self.resultants);
         let mut quantizer = Vec::new();
         self.quantizer.write(&mut quantizer);
         out.put_u32(quantizer.len() as u32);
         out.extend_from_slice(&quantizer);
-        self.curve.write(&mut out);
+        curve.write(&mut out);
         out
     }
 
@@ -66,19 +89,25 @@ impl Generation {
             VERSION => {}
             v => return Err(Error::Version { what: "generation", got: v.into(), supported: VERSION.into() }),
         }
-        let (number, items) = (r.u64()?, r.u64()?);
+        let (number, items, measured_at) = (r.u64()?, r.u64()?, r.u64()?);
         let (lists, dim) = (r.u32()?, r.u32()?);
         if !(1..=MAX_LISTS).contains(&lists) || !(1..=MAX_DIMENSION).contains(&dim) {
             return Err(corrupt);
         }
         let rows = r.f32s(lists as usize * dim as usize)?;
+        let resultants = match r.u8()? {
+            0 => Vec::new(),
+            1 => r.f32s(lists as usize)?,
+            _ => return Err(corrupt),
+        };
         let len = r.count(1)?;
         let quantizer = Quantizer::read(r.bytes(len)?)?;
         let curve = RecallCurve::read(&mut r)?;
         r.end()?;
-        if quantizer.dim() != dim as usize {
+        if quantizer.dim() != dim as usize || !resultants.iter().all(|r| r.is_finite()) {
             return Err(corrupt);
         }
-        Ok(Self { number, items, centroids: Centroids::new(dim as usize, rows)?, quantizer, curve })
+        let centroids = Centroids::new(dim as usize, rows)?;
+        Ok(Self { number, items, measured_at, centroids, resultants, quantizer, curve })
     }
 }

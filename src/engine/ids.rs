@@ -7,9 +7,12 @@ use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
 
-use super::wire::{Put, Reader};
+use super::wire::Reader;
 use crate::error::{Error, Result, try_with_capacity};
 use crate::types::{IdKind, MAX_ID_LEN};
+
+/// Lengths written together.
+const LENGTHS: usize = 4096;
 
 /// Ids by position, in their stored form (numbers as 8 little-endian bytes).
 pub(super) enum IdColumn {
@@ -79,18 +82,49 @@ impl IdColumn {
         }
     }
 
-    /// Appends the ids in their stored form: a u32 count, then u16 lengths and bytes, or 8 bytes each.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
-        out.put_u32(self.len() as u32);
+    /// Makes room for ids of `bytes` bytes together, where their length is not known from their number.
+    pub(super) fn reserve_data(&mut self, bytes: usize) -> Result<()> {
+        if let Self::Bytes { data, .. } = self {
+            let refused = Error::NoMemory { what: "ids", needed: bytes as u64, got: 0 };
+            data.try_reserve_exact(bytes).map_err(|_| refused)?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of the stored form.
+    pub(super) fn stored_len(&self) -> usize {
+        match self {
+            Self::Bytes { data, offsets } => 4 + (offsets.len() - 1) * 2 + data.len(),
+            Self::U64(v) => 4 + v.len() * 8,
+        }
+    }
+
+    /// Hands out the ids in their stored form, piece by piece: a u32 count, then u16 lengths and bytes, or 8 bytes each.
+    pub(super) fn write_pieces(&self, mut put: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        put(&(self.len() as u32).to_le_bytes())?;
         match self {
             Self::Bytes { data, offsets } => {
-                for w in offsets.windows(2) {
-                    out.extend_from_slice(&((w[1] - w[0]) as u16).to_le_bytes());
+                let mut lengths = Vec::with_capacity(LENGTHS * 2);
+                for piece in (0..self.len()).step_by(LENGTHS) {
+                    lengths.clear();
+                    for w in offsets[piece..offsets.len().min(piece + LENGTHS + 1)].windows(2) {
+                        lengths.extend_from_slice(&((w[1] - w[0]) as u16).to_le_bytes());
+                    }
+                    put(&lengths)?;
                 }
-                out.extend_from_slice(data);
+                put(data)
             }
-            Self::U64(v) => out.extend_from_slice(bytemuck::cast_slice(v)),
+            Self::U64(v) => put(bytemuck::cast_slice(v)),
         }
+    }
+
+    /// Appends the stored form.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        // Appending does not fail.
+        let _ = self.write_pieces(|piece| {
+            out.extend_from_slice(piece);
+            Ok(())
+        });
     }
 
     /// Reads what [`Self::write`] wrote.
@@ -214,6 +248,7 @@ mod tests {
             }
             let mut bytes = Vec::new();
             c.write(&mut bytes);
+            assert_eq!(bytes.len(), c.stored_len());
             let mut r = Reader::new(&bytes, "ids");
             let d = IdColumn::read(&mut r, kind).unwrap();
             r.end().unwrap();

@@ -1,6 +1,6 @@
 //! An open index: its committed state, the writer's side of it, and the calls that need no file of their own.
 //!
-//! Lock order: `merging` < `writer` < `ids`; the queue and the job stand alone. Readers take the snapshot (one atomic
+//! Lock order: `merging` < `writer` < `ids`; the queue stands alone, and so does the job before those of the db's queue. Readers take the snapshot (one atomic
 //! load) and, where they start from ids, the id map for as long as the lookup; snapshot and id map change together
 //! under the id map's write lock, so a reader that holds it sees both of one commit.
 
@@ -49,9 +49,10 @@ pub struct Index {
     pub(super) merge_queued: AtomicBool,
     /// Deltas below which no merge is tried, after one that failed.
     pub(super) merge_again_at: AtomicUsize,
+    /// The last job, queued, running or over.
     pub(super) job: Mutex<Option<Arc<TrainingJob>>>,
-    /// Items below which upserts start no training, after one that failed or was cancelled.
-    pub(super) train_again_above: AtomicU64,
+    /// Id of the model it was made from.
+    pub(super) model: Option<String>,
     pub(super) scratch: Mutex<Vec<QueryScratch>>,
     pub(super) cache_hits: AtomicU64,
     dropped: AtomicBool,
@@ -80,6 +81,7 @@ impl Index {
             vault,
             snapshot: ArcSwap::from_pointee(loaded.snapshot),
             ids: RwLock::new(loaded.ids),
+            model: loaded.manifest.model.clone(),
             writer: Mutex::new(WriterState { manifest: loaded.manifest, retired: Vec::new() }),
             queue: Mutex::default(),
             merging: Mutex::default(),
@@ -87,7 +89,6 @@ impl Index {
             merge_queued: AtomicBool::new(false),
             merge_again_at: AtomicUsize::new(0),
             job: Mutex::default(),
-            train_again_above: AtomicU64::new(0),
             scratch: Mutex::default(),
             cache_hits: AtomicU64::new(0),
             dropped: AtomicBool::new(false),

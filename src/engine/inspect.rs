@@ -13,6 +13,7 @@ use super::results::{IndexInfo, IndexStats, Items, StringColumn};
 use super::snapshot::Snapshot;
 use crate::error::{Error, Result};
 use crate::exec::Watch;
+use crate::kernels::LANES;
 use crate::types::QuantizerSpec;
 
 impl Index {
@@ -78,16 +79,20 @@ impl Index {
     pub fn describe(&self) -> Result<IndexInfo> {
         let training = self.is_training()?;
         let s = self.current()?;
-        let Config { dimension, metric, id_kind, auto_train, retrain_threshold, target_recall, seed, .. } = s.config;
+        let Config { dimension, metric, quantizer, vector_precision, id_kind, auto_train, .. } = s.config;
+        let Config { retrain_threshold, target_recall, seed, .. } = s.config;
         let generation = s.generation.as_deref();
         let n_lists = generation.map_or(1, |g| g.lists());
         let auto_probes = generation.map_or(1, |g| g.curve.probes(10, target_recall, n_lists));
         Ok(IndexInfo {
             name: self.name().to_owned(),
+            model: self.model.clone(),
             dimension,
             metric,
-            quantizer: s.config.quantizer,
+            quantizer,
             coded: generation.map_or(QuantizerSpec::Flat, |g| g.quantizer.spec()),
+            code_bytes: generation.map_or(0, |g| g.quantizer.block_bytes() / LANES) as u32,
+            vector_precision,
             id_kind,
             trained: generation.is_some_and(|g| g.number > 0),
             training,
@@ -95,12 +100,19 @@ impl Index {
             count: s.live(),
             n_lists: n_lists as u32,
             auto_probes: auto_probes as u32,
+            recall: generation.map_or_else(Default::default, |g| g.curve.reading()),
             generation: generation.map_or(0, |g| g.number),
             sequence: s.seq,
             retrain_threshold,
             target_recall,
             seed,
         })
+    }
+
+    /// Id of the model it was made from, which may be gone.
+    pub fn model(&self) -> Result<Option<String>> {
+        self.enter()?;
+        Ok(self.model.clone())
     }
 
     /// Sizes and counters.
@@ -115,6 +127,9 @@ impl Index {
             stored_bytes: self.vault.stored_bytes()?,
             resident_bytes: s.delta_bytes() + s.tail.memory() + self.ids.read().memory(),
             cache_hits: self.cache_hits.load(Ordering::Relaxed),
+            writes: s.writes,
+            curve_writes: s.generation.as_ref().map_or(0, |g| g.measured_at),
+            curve_queries: s.generation.as_ref().map_or(0, |g| g.curve.queries().into()),
             ..IndexStats::default()
         };
         let lists = s.generation.as_ref().map_or(1, |g| g.lists());

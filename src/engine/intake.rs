@@ -11,13 +11,15 @@ use super::payload::Entry;
 use crate::buffer::Buffer;
 use crate::error::{Error, Result, try_with_capacity, try_zeroed};
 use crate::kernels;
-use crate::types::{ContentsKind, MAX_BATCH_BYTES, MAX_CONTENTS_LEN, MAX_DIMENSION, MAX_METADATA_LEN, Metric};
+use crate::types::{
+    ContentsKind, MAX_BATCH_BYTES, MAX_CONTENTS_LEN, MAX_DIMENSION, MAX_F16, MAX_METADATA_LEN, Metric, VectorPrecision,
+};
 
 /// A checked batch.
 pub(super) struct Intake {
     pub(super) dimension: usize,
     pub(super) ids: IdColumn,
-    /// Items x dimension; of length 1 each under cosine.
+    /// Items x dimension; of length 1 each under cosine, rounded to the index's precision.
     pub(super) vectors: Buffer,
     /// One an item, or none at all when no item has metadata or contents.
     pub(super) entries: Vec<Entry>,
@@ -29,6 +31,10 @@ impl Intake {
     pub(super) fn new(batch: &Batch<'_>, config: &Config) -> Result<Self> {
         let count = batch.ids.len();
         let dimension = check_dimension(batch.dimension, config.dimension)?;
+        if let Some(quantizer) = config.quantizer {
+            // The dimension may be new, and then its quantizer was not checked against it.
+            quantizer.check(dimension as u32)?;
+        }
         let needed = count as u64 * dimension as u64;
         if batch.vectors.len() as u64 != needed {
             return Err(Error::BufferTooSmall { what: "vectors", needed, got: batch.vectors.len() as u64 });
@@ -45,7 +51,7 @@ impl Intake {
         batch.ids.check(config.id_kind)?;
         let mut ids = IdColumn::with_capacity(config.id_kind, count)?;
         (0..count).for_each(|i| batch.ids.with(i, |id| ids.push(id)));
-        let vectors = take_vectors(batch.vectors, dimension, config.metric)?;
+        let vectors = take_vectors(batch.vectors, dimension, config)?;
         let (entries, data) = take_payload(batch, count)?;
         Ok(Self { dimension, ids, vectors, entries, data })
     }
@@ -62,13 +68,22 @@ pub(super) fn check_dimension(got: u32, expected: u32) -> Result<usize> {
     Ok(got as usize)
 }
 
-/// Copies vectors; refuses NaN and infinities, and zero vectors under cosine, which are normalised.
-fn take_vectors(vectors: &[f32], dimension: usize, metric: Metric) -> Result<Buffer> {
+/// Copies vectors; refuses NaN and infinities, and zero vectors under cosine, which are normalised. Rounded here, once,
+/// so that codes, rerank, calibration and export all see the same values.
+fn take_vectors(vectors: &[f32], dimension: usize, config: &Config) -> Result<Buffer> {
     let mut out = Buffer::zeroed(vectors.len() * 4, "batch")?;
     let rows = out.f32s_mut().chunks_exact_mut(dimension).zip(vectors.chunks_exact(dimension));
+    let mut halves = Zeroizing::new(vec![0u16; dimension]);
     for (i, (to, from)) in rows.enumerate() {
-        take_vector(from, to, metric)
+        take_vector(from, to, config.metric)
             .map_err(|got| Error::item(i, "vector", got, "finite values, not all 0 under cosine"))?;
+        if config.vector_precision == VectorPrecision::F16 {
+            if let Some(x) = to.iter().find(|x| x.abs() > MAX_F16) {
+                return Err(Error::item(i, "vector", x, "values of -65504 to 65504 under vector_precision F16"));
+            }
+            kernels::best().to_f16(to, &mut halves);
+            kernels::best().from_f16(&halves, to);
+        }
     }
     Ok(out)
 }

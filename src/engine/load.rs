@@ -7,7 +7,7 @@ use parking_lot::RwLock;
 use super::delta::Delta;
 use super::generation::Generation;
 use super::ids::{IdColumn, IdMap};
-use super::manifest::Manifest;
+use super::manifest::{Config, Manifest};
 use super::run::Run;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
@@ -25,7 +25,7 @@ pub(super) struct Loaded {
 /// Loads what `bytes`, the manifest of commit `seq`, names.
 pub(super) fn load(shared: &Shared, vault: &Arc<Vault>, seq: u64, bytes: &[u8]) -> Result<Loaded> {
     let manifest = Manifest::read(bytes)?;
-    let mut snapshot = Snapshot::empty(manifest.config, seq);
+    let mut snapshot = Snapshot { writes: manifest.writes, ..Snapshot::empty(manifest.config, seq) };
     let mut ids = IdMap::default();
     snapshot.generation = open_generation(vault, &manifest)?;
     if let Some(generation) = &snapshot.generation {
@@ -81,7 +81,7 @@ pub(super) fn follow(
     if !extends {
         return Ok(Newer::All(load(shared, vault, seq, bytes)?));
     }
-    let mut next = Snapshot { seq, ..snapshot.clone() };
+    let mut next = Snapshot { seq, writes: manifest.writes, ..snapshot.clone() };
     let mut deltas = Vec::new();
     for object in &manifest.deltas[old.deltas.len()..] {
         let (delta, deleted) = Delta::open(vault, &shared.cache, manifest.config.id_kind, object.clone())?;
@@ -120,7 +120,10 @@ fn open_generation(vault: &Vault, manifest: &Manifest) -> Result<Option<Arc<Gene
     let generation = match &manifest.generation {
         Some(object) => Generation::read(vault.read_all(object)?.bytes())?,
         None if dimension == 0 => return Ok(None),
-        None => Generation::untrained(manifest.config.metric.similarity(), dimension as usize)?,
+        None => {
+            let Config { metric, vector_precision, .. } = manifest.config;
+            Generation::untrained(metric.similarity(), vector_precision, dimension as usize)?
+        }
     };
     if generation.centroids.dim() != dimension as usize {
         return Err(Error::Corrupt { what: "generation" });

@@ -3,7 +3,9 @@
 //! ```text
 //! u8 version
 //! u32 dimension, u8 metric, u8 quantizer (0 = automatic), u8 its bits, u32 its sub-vectors, u8 id kind,
-//! u8 flags (1 = no auto-training, 2 = rotation), u64 retrain threshold, f32 target recall, u64 seed
+//! u8 flags (1 = no auto-training, 2 = rotation, 4 = vectors in float16), u64 retrain threshold, f32 target recall, u64 seed
+//! u64 items written or deleted so far
+//! u8 length, id of the model it was made from (0 = none)
 //! u8 has generation, [reference]
 //! u32 runs, x reference of the directory
 //! u8 has tombstones, [reference]
@@ -17,11 +19,12 @@ use super::options::IndexOptions;
 use super::wire::{Put, Reader};
 use crate::crypto::ObjectRef;
 use crate::error::{Error, Result};
-use crate::types::{IdKind, MAX_DIMENSION, Metric, QuantizerSpec};
+use crate::types::{IdKind, MAX_DIMENSION, Metric, QuantizerSpec, VectorPrecision};
 
 const VERSION: u8 = 2;
 const NO_AUTO_TRAIN: u8 = 1;
 const ROTATION: u8 = 2;
+const FLOAT16: u8 = 4;
 
 /// Items that may gather before training starts by itself, unless configured.
 const DEFAULT_RETRAIN_THRESHOLD: u64 = 10_000;
@@ -36,6 +39,7 @@ pub(super) struct Config {
     pub(super) metric: Metric,
     /// `None` = the library's choice, made at training.
     pub(super) quantizer: Option<QuantizerSpec>,
+    pub(super) vector_precision: VectorPrecision,
     pub(super) id_kind: IdKind,
     pub(super) auto_train: bool,
     pub(super) retrain_threshold: u64,
@@ -59,6 +63,7 @@ impl Config {
             dimension: o.dimension,
             metric: o.metric,
             quantizer: o.quantizer,
+            vector_precision: o.vector_precision,
             id_kind: o.id_kind,
             auto_train: !o.auto_train_disabled,
             retrain_threshold: if o.retrain_threshold == 0 { DEFAULT_RETRAIN_THRESHOLD } else { o.retrain_threshold },
@@ -72,6 +77,10 @@ impl Config {
 #[derive(Clone)]
 pub(super) struct Manifest {
     pub(super) config: Config,
+    /// Items written or deleted in the life of the index: how far it is from where its recall was measured.
+    pub(super) writes: u64,
+    /// Id of the model it was made from.
+    pub(super) model: Option<String>,
     pub(super) generation: Option<ObjectRef>,
     pub(super) runs: Vec<ObjectRef>,
     pub(super) tombstones: Option<ObjectRef>,
@@ -81,7 +90,15 @@ pub(super) struct Manifest {
 impl Manifest {
     /// The manifest of an empty index.
     pub(super) fn empty(config: Config) -> Self {
-        Self { config, generation: None, runs: Vec::new(), tombstones: None, deltas: Vec::new() }
+        Self {
+            config,
+            writes: 0,
+            model: None,
+            generation: None,
+            runs: Vec::new(),
+            tombstones: None,
+            deltas: Vec::new(),
+        }
     }
 
     /// The plaintext of the head.
@@ -91,19 +108,24 @@ impl Manifest {
         out.put_u8(VERSION);
         out.put_u32(c.dimension);
         out.put_u8(c.metric as u8);
-        let (bits, m, rotation) = match c.quantizer {
-            None | Some(QuantizerSpec::Flat) => (0, 0, false),
-            Some(QuantizerSpec::Sq { bits } | QuantizerSpec::RaBitQ { bits }) => (bits, 0, false),
-            Some(QuantizerSpec::Pq { m, bits, rotation }) => (bits, m, rotation),
+        let (m, rotation) = match c.quantizer {
+            Some(QuantizerSpec::Pq { m, rotation, .. }) => (m, rotation),
+            _ => (0, false),
         };
+        let float16 = c.vector_precision == VectorPrecision::F16;
+        let flags = [(!c.auto_train, NO_AUTO_TRAIN), (rotation, ROTATION), (float16, FLOAT16)];
         out.put_u8(c.quantizer.map_or(0, |q| q.kind() as u8));
-        out.put_u8(bits);
+        out.put_u8(c.quantizer.map_or(0, QuantizerSpec::bits));
         out.put_u32(m);
         out.put_u8(c.id_kind as u8);
-        out.put_u8(if c.auto_train { 0 } else { NO_AUTO_TRAIN } | if rotation { ROTATION } else { 0 });
+        out.put_u8(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| flag).sum());
         out.put_u64(c.retrain_threshold);
         out.put_f32(c.target_recall);
         out.put_u64(c.seed);
+        out.put_u64(self.writes);
+        let model = self.model.as_deref().unwrap_or_default();
+        out.put_u8(model.len() as u8);
+        out.extend_from_slice(model.as_bytes());
         put_optional(&mut out, self.generation.as_ref());
         put_all(&mut out, &self.runs);
         put_optional(&mut out, self.tombstones.as_ref());
@@ -129,13 +151,15 @@ impl Manifest {
             (4, bits, 0, false) => Some(QuantizerSpec::RaBitQ { bits }),
             _ => return Err(corrupt(())),
         };
-        if flags & !(NO_AUTO_TRAIN | ROTATION) != 0 || quantizer.is_some_and(|q| q.check(dimension).is_err()) {
+        if flags & !(NO_AUTO_TRAIN | ROTATION | FLOAT16) != 0 || quantizer.is_some_and(|q| q.check(dimension).is_err())
+        {
             return Err(corrupt(()));
         }
         let config = Config {
             dimension,
             metric,
             quantizer,
+            vector_precision: if flags & FLOAT16 == 0 { VectorPrecision::F32 } else { VectorPrecision::F16 },
             id_kind: match id_kind {
                 1 => IdKind::Bytes,
                 2 => IdKind::U64,
@@ -146,6 +170,10 @@ impl Manifest {
             target_recall: r.f32()?,
             seed: r.u64()?,
         };
+        let writes = r.u64()?;
+        let len = usize::from(r.u8()?);
+        let model = str::from_utf8(r.bytes(len)?).map_err(|_| corrupt(()))?;
+        let model = (len > 0).then(|| model.to_owned());
         let generation = optional(&mut r)?;
         let runs = all(&mut r)?;
         let tombstones = optional(&mut r)?;
@@ -154,7 +182,7 @@ impl Manifest {
         if config.dimension > MAX_DIMENSION {
             return Err(corrupt(()));
         }
-        Ok(Self { config, generation, runs, tombstones, deltas })
+        Ok(Self { config, writes, model, generation, runs, tombstones, deltas })
     }
 }
 
@@ -189,9 +217,20 @@ mod tests {
 
     #[test]
     fn reads_what_it_wrote_and_refuses_any_cut() {
+        let pq = Some(QuantizerSpec::Pq { m: 3, bits: 4, rotation: true });
+        let rabitq = Some(QuantizerSpec::RaBitQ { bits: 5 });
+        for quantizer in [pq, rabitq, Some(QuantizerSpec::Flat), Some(QuantizerSpec::SQ2), None] {
+            for vector_precision in [VectorPrecision::F32, VectorPrecision::F16] {
+                let o = IndexOptions { dimension: 7, seed: 9, quantizer, vector_precision, ..IndexOptions::default() };
+                let config = Config::new(&o).unwrap();
+                assert_eq!(Manifest::read(&Manifest::empty(config).write()).unwrap().config, config);
+            }
+        }
         let config = Config::new(&IndexOptions { dimension: 7, seed: 9, ..IndexOptions::default() }).unwrap();
-        let bytes = Manifest::empty(config).write();
-        assert_eq!(Manifest::read(&bytes).unwrap().config, config);
+        let made = Manifest { writes: 1 << 40, model: Some("a model".into()), ..Manifest::empty(config) };
+        let bytes = made.write();
+        let read = Manifest::read(&bytes).unwrap();
+        assert_eq!((read.config, read.writes, read.model), (config, 1 << 40, made.model));
         for cut in 0..bytes.len() {
             assert!(Manifest::read(&bytes[..cut]).is_err());
         }
@@ -205,6 +244,13 @@ mod tests {
             IndexOptions { dimension: 65_537, ..IndexOptions::default() },
             IndexOptions { target_recall: 1.0, ..IndexOptions::default() },
             IndexOptions { target_recall: f32::NAN, ..IndexOptions::default() },
+            IndexOptions { quantizer: Some(QuantizerSpec::Sq { bits: 3 }), ..IndexOptions::default() },
+            IndexOptions { quantizer: Some(QuantizerSpec::RaBitQ { bits: 9 }), ..IndexOptions::default() },
+            IndexOptions {
+                dimension: 7,
+                quantizer: Some(QuantizerSpec::Pq { m: 8, bits: 8, rotation: false }),
+                ..IndexOptions::default()
+            },
         ];
         assert!(bad.iter().all(|o| Config::new(o).is_err()));
     }

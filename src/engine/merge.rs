@@ -4,7 +4,8 @@
 //! (so that a small index is not rewritten over and over); it takes the last runs along that are at most twice as
 //! large as what is merged behind them. So runs at least double from one to the next before: few runs, and every item is
 //! rewritten a number of times that grows with the logarithm of the index. When most rows are dead a merge is due that
-//! takes everything.
+//! takes everything. When the recall curve is due to be measured anew (`drift`) a merge comes first, and the measuring is
+//! its last step.
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;
@@ -42,7 +43,10 @@ impl Index {
     pub(super) fn merge_if_due(&self) {
         let s = self.snapshot.load_full();
         let hold = self.merge_again_at.load(Ordering::Relaxed);
-        if s.deltas.len() >= hold && self.is_due(&s) && !self.merge_queued.swap(true, Ordering::AcqRel) {
+        if s.deltas.len() >= hold
+            && (self.is_due(&s) || self.curve_is_due(&s))
+            && !self.merge_queued.swap(true, Ordering::AcqRel)
+        {
             let Some(me) = self.me.upgrade() else { return };
             let task = move || {
                 me.merge_queued.store(false, Ordering::Release);
@@ -72,18 +76,27 @@ impl Index {
         }
     }
 
-    /// Merges while a merge is due.
+    /// Merges while a merge is due, and once before the recall curve is measured; measures it when that is due.
     fn merge_now(&self, watch: &Watch) -> Result<()> {
-        let _merging = self.lock_merging(watch)?;
+        let mut before_measuring = self.curve_is_due(&self.snapshot.load());
         loop {
+            let merging = self.lock_merging(watch)?;
             self.enter()?;
             let s = self.snapshot.load_full();
-            if !self.is_due(&s) {
+            let due = self.is_due(&s) || (std::mem::take(&mut before_measuring) && !s.deltas.is_empty());
+            if due {
+                let pinned = self.pinned_runs.load(Ordering::Acquire);
+                let runs = if pinned == 0 && mostly_dead(&s) { 0..s.runs.len() } else { tail_runs(&s, pinned) };
+                drop(s);
+                self.rewrite(runs, watch)?;
+            }
+            // Under steady writes the next merge is due at once: a training that waits has its turn between the two, and
+            // so has measuring.
+            MutexGuard::unlock_fair(merging);
+            self.measure_if_due(watch)?;
+            if !due {
                 return Ok(());
             }
-            let pinned = self.pinned_runs.load(Ordering::Acquire);
-            let runs = if pinned == 0 && mostly_dead(&s) { 0..s.runs.len() } else { tail_runs(&s, pinned) };
-            self.rewrite(runs, watch)?;
         }
     }
 
@@ -96,6 +109,11 @@ impl Index {
 
     /// Rewrites `runs` (which reach the end) and all deltas as one run of the same generation.
     pub(super) fn rewrite(&self, runs: Range<usize>, watch: &Watch) -> Result<()> {
+        self.rewrite_within(runs, BUDGET.min(self.shared.job_memory), watch)
+    }
+
+    /// [`Index::rewrite`] with `budget` bytes of vectors held at a time.
+    pub(super) fn rewrite_within(&self, runs: Range<usize>, budget: u64, watch: &Watch) -> Result<()> {
         let pinned = self.snapshot.load_full();
         let Some(generation) = pinned.generation.clone() else { return Ok(()) };
         let deltas = pinned.deltas.len();
@@ -106,7 +124,7 @@ impl Index {
             deltas,
             to: &generation,
             page_rows: PAGE_ROWS,
-            budget: BUDGET.min(self.shared.job_memory),
+            budget,
             watch,
             progress: &Progress::default(),
         };

@@ -15,6 +15,7 @@ mod curve;
 mod db;
 mod delta;
 mod drafts;
+mod drift;
 mod encode;
 mod extents;
 mod fields;
@@ -24,16 +25,20 @@ mod index;
 mod inspect;
 mod intake;
 mod job;
+mod jobs;
+mod learn;
 mod load;
 mod manifest;
 mod margin;
 mod merge;
+mod model;
 mod options;
 mod payload;
 mod plan;
 mod publish;
 mod rebuild;
 mod region;
+mod rerank;
 mod results;
 mod run;
 mod search;
@@ -50,9 +55,11 @@ pub use cursor::Cursor;
 pub use db::Db;
 pub use index::Index;
 pub use job::TrainingJob;
+pub use model::{FailureCode, ModelInfo, ModelOptions, ModelState};
 pub use options::{
     Batch, CacheMode, DbOptions, Ids, IndexOptions, LogLevel, LogSink, QueryOptions, Strings, TrainOptions, include,
 };
 pub use results::{
-    Fields, IndexInfo, IndexStats, Items, JobReading, JobState, QueryStats, Results, StringColumn, UpsertResult,
+    Fields, IndexInfo, IndexStats, Items, JobKind, JobReading, JobState, ListedJob, QueryStats, RecallReading, Results,
+    StringColumn, UpsertResult,
 };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::types::{IdKind, MAX_ID_LEN, Metric, QuantizerSpec};
+use crate::types::{IdKind, MAX_ID_LEN, Metric, QuantizerSpec, VectorPrecision};
 
 /// How the cache keeps inverted lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -59,6 +59,8 @@ pub struct IndexOptions {
     pub metric: Metric,
     /// How vectors are coded in lists once trained; `None` = the library's choice, see ARCHITECTURE.md.
     pub quantizer: Option<QuantizerSpec>,
+    /// How vectors are stored. Under `F16` values beyond 65,504 in size are refused and what comes back is rounded.
+    pub vector_precision: VectorPrecision,
     /// Whether ids are byte strings or numbers.
     pub id_kind: IdKind,
     /// Never start a training job from an upsert.
@@ -77,6 +79,7 @@ impl Default for IndexOptions {
             dimension: 0,
             metric: Metric::Euclidean,
             quantizer: None,
+            vector_precision: VectorPrecision::F32,
             id_kind: IdKind::Bytes,
             auto_train_disabled: false,
             retrain_threshold: 0,
@@ -91,16 +94,16 @@ impl Default for IndexOptions {
 pub struct TrainOptions {
     /// Inverted lists to make; 0 = from the number of items. At most half the items.
     pub n_lists: u32,
-    /// Vectors read and processed at a time; 0 = 2048.
+    /// Vectors read and processed at a time, at most 4 MiB of them, and the size of mini-batches; 0 = 2048.
     pub batch_size: u32,
-    /// Most clustering passes; 0 = 100.
+    /// Most clustering passes; 0 = 100. See [`crate::kmeans`] for how many are planned.
     pub max_iters: u32,
     /// Stop when a pass lowers the mean squared distance by less than this fraction; 0 = 1e-6.
     pub tolerance: f64,
-    /// Most memory the job may take beyond the index itself, in MiB; 0 = half of the db's `memory_limit`, which also bounds
-    /// a larger value.
+    /// Most memory the job may take, in MiB; 0 = half of the db's `memory_limit`, which also bounds a larger value. What is
+    /// counted stands at the head of `engine/plan.rs`.
     pub max_memory_mb: u64,
-    /// Most vectors to cluster; 0 = as many as help (256 a list).
+    /// Most vectors to learn from, at least 2 a list; 0 = as many as help (256 a list).
     pub max_training_vectors: u64,
     /// Seed of sampling and clustering; 0 = the index's.
     pub seed: u64,

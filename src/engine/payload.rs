@@ -109,11 +109,16 @@ impl<'a> PayloadReader<'a> {
         Self { payload, index: Sequential::new(&payload.index), data: Sequential::new(&payload.data) }
     }
 
-    /// Leaves metadata and contents of `row` in `out`.
-    pub(super) fn read(&mut self, row: u32, out: &mut Vec<u8>) -> Result<Entry> {
+    /// Where the payload of `row` stands. Uses `out` as memory.
+    pub(super) fn entry(&mut self, row: u32, out: &mut Vec<u8>) -> Result<Entry> {
         out.clear();
         self.index.append(self.payload.index_at + u64::from(row) * ENTRY as u64, ENTRY, out)?;
-        let entry = Entry::read(out)?;
+        Entry::read(out)
+    }
+
+    /// Leaves metadata and contents of `row` in `out`.
+    pub(super) fn read(&mut self, row: u32, out: &mut Vec<u8>) -> Result<Entry> {
+        let entry = self.entry(row, out)?;
         out.clear();
         self.data.append(self.payload.data_at + entry.at, entry.len(), out)?;
         Ok(entry)

@@ -1,12 +1,20 @@
 //! A training job's numbers: lists, sample, memory. Worked out and refused before any work starts.
+//!
+//! Counted as memory of a job is all that is allocated above what the index and its db held when it began: the tables of
+//! the rebuild, what is learned from, the new run's ids and directories (while the old ones are still there), objects on
+//! their way to the store, and a flat share for the page caches of the store. Not counted: what queries and upserts take
+//! meanwhile, one item's metadata and contents, and the items that come during the job. `tests/memory.rs` measures it.
 
+use super::blob::PART_BYTES;
+use super::drafts::WAITING_BYTES;
 use super::index::Index;
 use super::manifest::Config;
 use super::merge::{BUDGET, PAGE_ROWS};
 use super::options::TrainOptions;
 use crate::error::{Error, Result};
+use crate::kernels::LANES;
 use crate::kmeans;
-use crate::types::MAX_LISTS;
+use crate::types::{MAX_LISTS, QuantizerSpec};
 
 /// Vectors that training needs for every list.
 const MIN_ROWS_PER_LIST: u64 = 2;
@@ -15,6 +23,15 @@ const LEAST_SAMPLE_PER_LIST: u64 = 16;
 /// Most held-out rows, and their most share of the items as a divisor.
 const HELD_OUT: usize = 2000;
 const HELD_OUT_SHARE: u64 = 20;
+/// Page caches of the file store: 8 MiB of the writer and 1 MiB of a reader, and what SQLite needs to write a row.
+const STORE: u64 = 10 << 20;
+/// Bytes of the nearest rows that calibration keeps of a query: twice 101 keys.
+const KEPT: u64 = 2 * 101 * 8;
+/// Objects being written: a part of codes and one of vectors filled, another grown; one sealed, one waiting for the thread
+/// that stores, one being stored; and those that wait for the commit.
+const WRITING: u64 = 6 * PART_BYTES as u64 + WAITING_BYTES as u64;
+/// Most bytes of the vectors that a rotation is learned from.
+const ROTATED_BYTES: u64 = 4 << 24;
 /// Bytes of vectors read and processed at a time, whatever the batch size.
 const MAX_PAGE_BYTES: usize = 4 << 20;
 
@@ -22,10 +39,15 @@ const MAX_PAGE_BYTES: usize = 4 << 20;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct TrainPlan {
     pub(super) n_lists: usize,
-    /// Rows to cluster.
+    /// Rows to learn from.
+    pub(super) learned: usize,
+    /// Those of them that are held in memory; the others pass by.
     pub(super) sample: usize,
     pub(super) held_out: usize,
+    /// Rows read at a time.
     pub(super) page_rows: usize,
+    /// Rows of a mini-batch.
+    pub(super) batch_rows: usize,
     /// Bytes of vectors held while encoding.
     pub(super) budget: u64,
     pub(super) max_iters: u32,
@@ -55,22 +77,23 @@ impl Index {
         } else {
             o.max_training_vectors.max(MIN_ROWS_PER_LIST * n_lists)
         };
-        let wanted = (n - held_out).min(n_lists * kmeans::ROWS_PER_LIST as u64).min(most);
+        let learned = (n - held_out).min(n_lists * kmeans::ROWS_PER_LIST as u64).min(most);
         let dim = config.dimension as usize;
-        // No larger than what is soon read, so that a cancellation is noticed soon.
-        let most_rows = (MAX_PAGE_BYTES / (dim * 4).max(1)).max(1);
-        let page_rows = if o.batch_size == 0 { PAGE_ROWS } else { o.batch_size as usize }.min(most_rows);
+        let page_rows = page_rows(if o.batch_size == 0 { PAGE_ROWS } else { o.batch_size as usize }, dim);
         let limit = match o.max_memory_mb {
             0 => self.shared.job_memory,
             mb => mb.saturating_mul(1 << 20).min(self.shared.job_memory),
         };
-        let fixed = fixed_memory(n, dim, n_lists, held_out, page_rows as u64, ids);
-        let (sample, budget) = fit(limit, fixed, dim, n_lists as usize, wanted)?;
+        let rotation = matches!(config.quantizer, Some(QuantizerSpec::Pq { rotation: true, .. }));
+        let memory = Memory { n, dim: dim as u64, n_lists, held_out, page_rows: page_rows as u64, ids, rotation };
+        let (sample, budget) = memory.fit(limit, learned)?;
         Ok(TrainPlan {
             n_lists: n_lists as usize,
+            learned: learned as usize,
             sample: sample as usize,
             held_out: held_out as usize,
             page_rows,
+            batch_rows: page_rows,
             budget,
             max_iters: if o.max_iters == 0 { 100 } else { o.max_iters },
             tolerance: if o.tolerance == 0.0 { 1e-6 } else { o.tolerance },
@@ -79,37 +102,95 @@ impl Index {
     }
 }
 
-/// Bytes a job needs beside the sample and the vectors held while encoding: row and list tables, pages, ids in their new
-/// order, what calibration keeps.
-fn fixed_memory(n: u64, dim: usize, n_lists: u64, held_out: u64, page_rows: u64, ids: u64) -> u64 {
-    let dim = dim as u64;
-    // Lists, places, order; entries of payload; ids in memory and as written.
-    let tables = n * (4 + 4 + 4 + 24) + 3 * ids;
-    let pages = page_rows * dim * 4 * 2;
-    let centroids = n_lists * dim * 4 * 4;
-    let calibration = held_out * (2 * dim * 4 + n_lists / 8 + 12 * 1024);
-    tables + pages + centroids + calibration + (32 << 20)
+/// Rows read at a time where `wanted` are asked for: no more than are soon read, so that a cancellation is noticed soon.
+pub(super) fn page_rows(wanted: usize, dim: usize) -> usize {
+    wanted.min((MAX_PAGE_BYTES / (dim * 4).max(1)).max(1))
 }
 
-/// The sample and the encoding budget that a memory limit leaves room for.
-fn fit(limit: u64, fixed: u64, dim: usize, n_lists: usize, wanted: u64) -> Result<(u64, u64)> {
-    let row = dim as u64 * 4;
-    let needs = |sample: u64| fixed + sample * row + kmeans::memory_estimate(sample as usize, dim, n_lists);
-    let least = wanted.min(n_lists as u64 * LEAST_SAMPLE_PER_LIST).max(wanted.min(MIN_ROWS_PER_LIST * n_lists as u64));
-    if needs(least) > limit {
-        return Err(Error::NoMemory { what: "training", needed: needs(least), got: limit });
+/// What the memory of a job depends on.
+#[derive(Clone, Copy)]
+struct Memory {
+    n: u64,
+    dim: u64,
+    n_lists: u64,
+    held_out: u64,
+    page_rows: u64,
+    /// Bytes of all ids.
+    ids: u64,
+    /// Whether the quantizer learns a rotation.
+    rotation: bool,
+}
+
+impl Memory {
+    fn row(&self) -> u64 {
+        self.dim * 4
     }
-    let (mut low, mut high) = (least, wanted);
+
+    /// Largest extent of a run: what is read at a time.
+    fn extent(&self) -> u64 {
+        (1 << 20).max(self.row() * LANES as u64)
+    }
+
+    /// What every phase needs: the store's caches, the held-out rows, the new centroids.
+    fn common(&self) -> u64 {
+        STORE + self.held_out * (self.row() + 64) + self.n_lists * self.row()
+    }
+
+    /// While rows are read: the page at hand while it grows, frames sealed and opened.
+    fn reading(&self) -> u64 {
+        2 * (self.page_rows * self.row() + self.extent()) + 3 * self.extent()
+    }
+
+    /// While clustering a resident sample of `sample` rows, and while refining its centroids.
+    fn learning(&self, sample: u64) -> u64 {
+        let k = self.n_lists as usize;
+        let clustering = kmeans::memory_estimate(sample as usize, self.dim as usize, k);
+        // A mini-batch as vectors and bytes; centroids as they are, in byte units and packed.
+        let refining = self.page_rows * (self.row() + self.dim + 16) + self.n_lists * (self.dim * 12 + 16) + (1 << 20);
+        // Residuals, rotated ones and what they are coded as; the matrices of the rotation in float64.
+        let rotating = match self.rotation {
+            true => 3 * (sample * self.row()).min(ROTATED_BYTES) + 64 * self.dim * self.dim,
+            false => 0,
+        };
+        self.common() + sample * (self.row() + 8) + clustering.max(self.reading() + refining).max(rotating)
+    }
+
+    /// While encoding with `budget` bytes of vectors in hand: row and list tables, ids and directories of the new run,
+    /// near lists and nearest rows of the held-out, codes of a quarter of the budget, packed centroids, and the parts of
+    /// blobs on their way to the store.
+    fn encoding(&self, budget: u64) -> u64 {
+        let extents = self.n_lists + self.n * self.row() / self.extent();
+        let tables = self.n * (4 + 4) + self.ids + extents * 128;
+        let held_out = self.held_out * (self.n_lists / 8 + KEPT + 64);
+        let centroids = self.n_lists * (self.dim * 8 + 16);
+        self.common() + self.reading() + tables + held_out + centroids + budget + budget / 4 + WRITING
+    }
+
+    /// The resident sample, of at most `learned` rows, and the encoding budget that a limit leaves room for. They are not
+    /// there at the same time.
+    fn fit(&self, limit: u64, learned: u64) -> Result<(u64, u64)> {
+        let least = learned.min(self.n_lists * LEAST_SAMPLE_PER_LIST);
+        let least_budget = (2 * self.extent()).min((self.n * self.row()).max(1));
+        let needed = self.learning(least).max(self.encoding(least_budget));
+        if needed > limit {
+            return Err(Error::NoMemory { what: "training", needed, got: limit });
+        }
+        let sample = most(least, learned, |sample| self.learning(sample) <= limit);
+        Ok((sample, most(least_budget, BUDGET.max(least_budget), |budget| self.encoding(budget) <= limit)))
+    }
+}
+
+/// The greatest number of `low..=high` that fits, where `low` does and no number after one that does not.
+fn most(mut low: u64, mut high: u64, fits: impl Fn(u64) -> bool) -> u64 {
     while low < high {
         let middle = low + (high - low).div_ceil(2);
-        if needs(middle) <= limit {
+        if fits(middle) {
             low = middle;
         } else {
             high = middle - 1;
         }
     }
-    // Encoding comes after clustering, which has given its memory back.
-    Ok((low, (limit - fixed).min(BUDGET)))
+    low
 }
 
 #[cfg(test)]
@@ -117,17 +198,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_memory_limit_shrinks_the_sample_and_is_kept() {
-        let fixed = fixed_memory(1_000_000, 100, 4000, 2000, 2048, 18_000_000);
-        let all = fit(u64::MAX, fixed, 100, 4000, 1_000_000).unwrap();
-        assert_eq!(all, (1_000_000, BUDGET));
-        let limit = fixed + (200 << 20);
-        let (sample, budget) = fit(limit, fixed, 100, 4000, 1_000_000).unwrap();
-        assert!((64_000..1_000_000).contains(&sample), "{sample}");
-        assert!(fixed + sample * 400 + kmeans::memory_estimate(sample as usize, 100, 4000) <= limit);
-        assert!(budget <= 200 << 20);
-        let e = fit(64 << 20, fixed, 100, 4000, 1_000_000).unwrap_err();
-        let (needed, got) = e.needed_got().unwrap();
-        assert!(needed > got && got == 64 << 20);
+    fn a_memory_limit_shrinks_the_sample_and_the_budget_and_is_kept() {
+        let m = Memory {
+            n: 1_000_000,
+            dim: 100,
+            n_lists: 4000,
+            held_out: 2000,
+            page_rows: 2048,
+            ids: 18_000_000,
+            rotation: false,
+        };
+        assert_eq!(m.fit(u64::MAX, 998_000).unwrap(), (998_000, BUDGET));
+        let limit = 128 << 20;
+        let (sample, budget) = m.fit(limit, 998_000).unwrap();
+        assert!((64_000..998_000).contains(&sample) && budget < BUDGET, "{sample} {budget}");
+        assert!(m.learning(sample) <= limit && m.learning(sample + 1) > limit);
+        assert!(m.encoding(budget) <= limit && m.encoding(budget + 8) > limit);
+        let (needed, got) = m.fit(32 << 20, 998_000).unwrap_err().needed_got().unwrap();
+        assert!(needed > got && got == 32 << 20);
+        assert!(m.fit(needed, 998_000).is_ok() && m.fit(needed - 1, 998_000).is_err());
+    }
+
+    #[test]
+    fn the_public_dataset_trains_within_64_mib() {
+        let m = Memory {
+            n: 331_479,
+            dim: 100,
+            n_lists: 2303,
+            held_out: 2000,
+            page_rows: 2048,
+            ids: 8 * 331_479,
+            rotation: false,
+        };
+        let (sample, budget) = m.fit(64 << 20, 329_479).unwrap();
+        assert!(sample > 20 * 2303 && budget > 8 << 20, "{sample} {budget}");
     }
 }

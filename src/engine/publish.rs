@@ -56,7 +56,7 @@ impl Index {
             return Err(Rebuilt::overtaken());
         }
         let gone_deltas = rebuilt.iter().map(|r| r.deltas).max().unwrap_or(0);
-        let mut next = Snapshot::empty(current.config, current.seq);
+        let mut next = Snapshot { writes: current.writes, ..Snapshot::empty(current.config, current.seq) };
         next.generation = generation.as_ref().map(|(g, _)| Arc::clone(g)).or_else(|| current.generation.clone());
         let Some(g) = next.generation.clone() else { return Ok(()) };
 
@@ -84,7 +84,7 @@ impl Index {
         next.tail = Tail::default();
         for (base, delta) in &current.deltas[gone_deltas..] {
             moves.kept.push((*base, base + delta.len(), next.end));
-            next.tail = next.tail.append(&g, &self.shared.exec, next.end, delta.vectors.f32s())?;
+            next.tail = next.tail.append(&g, &self.shared.callers, next.end, delta.vectors.f32s())?;
             next.deltas.push((next.end, Arc::clone(delta)));
             next.end = load::grow(next.end, delta.len())?;
         }

@@ -25,7 +25,7 @@ use crate::kernels::LANES;
 pub(super) const DROPPED: u32 = u32::MAX;
 
 /// Multiplications of an assignment between two looks at the watch: some milliseconds.
-const STEP_WORK: usize = 1 << 30;
+pub(super) const STEP_WORK: usize = 1 << 30;
 
 /// What to rewrite, and how.
 pub(super) struct Rebuild<'a> {
@@ -157,28 +157,23 @@ impl Rebuild<'_> {
     /// Does it. `calibrator` sees every row once.
     pub(super) fn run(self, calibrator: Option<&mut Calibrator>) -> Result<Rebuilt> {
         let rows = self.rows();
-        let lists = self.assign(&rows)?;
+        let mut map = self.assign(&rows)?;
         let n_lists = self.to.lists();
         let mut lens = try_zeroed::<u32>(n_lists, "rebuild")?;
-        lists.iter().filter(|&&l| l != DROPPED).for_each(|&l| lens[l as usize] += 1);
-        // Counting sort: `map` is the place of each row, `order` the row at each place.
+        map.iter().filter(|&&l| l != DROPPED).for_each(|&l| lens[l as usize] += 1);
+        // Counting sort: `map` turns from the list of each row to its place, `order` is the row at each place.
         let mut next = try_with_capacity(n_lists, "rebuild")?;
         let mut live = 0u32;
         for &len in &lens {
             next.push(live);
             live += len;
         }
-        let mut map = try_with_capacity(lists.len(), "rebuild")?;
         let mut order = try_zeroed::<u32>(live as usize, "rebuild")?;
-        for (i, &list) in lists.iter().enumerate() {
-            if list == DROPPED {
-                map.push(DROPPED);
-            } else {
-                let place = &mut next[list as usize];
-                order[*place as usize] = rows.start + i as u32;
-                map.push(*place);
-                *place += 1;
-            }
+        for (row, place) in (rows.start..).zip(map.iter_mut()).filter(|(_, list)| **list != DROPPED) {
+            let next = &mut next[*place as usize];
+            order[*next as usize] = row;
+            *place = *next;
+            *next += 1;
         }
         let drafts = Drafts::new(&self.index.vault, self.index.shared.exec.threads());
         let run = match live {

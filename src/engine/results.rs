@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::exec::ProgressReading;
-use crate::types::{ContentsKind, IdKind, Metric, QuantizerSpec};
+use crate::types::{ContentsKind, IdKind, Metric, QuantizerSpec, VectorPrecision};
 
 /// Owned byte strings: one data buffer and `len + 1` offsets.
 #[derive(Clone, Debug)]
@@ -143,6 +143,8 @@ pub struct UpsertResult {
 pub struct IndexInfo {
     /// Name.
     pub name: String,
+    /// Id of the model it was made from, which may be gone.
+    pub model: Option<String>,
     /// 0 while not yet known.
     pub dimension: u32,
     /// Metric.
@@ -151,6 +153,10 @@ pub struct IndexInfo {
     pub quantizer: Option<QuantizerSpec>,
     /// How the present lists are coded: flat while untrained.
     pub coded: QuantizerSpec,
+    /// Bytes of the code of one vector in the present lists, its share of what a block adds included.
+    pub code_bytes: u32,
+    /// How vectors are stored.
+    pub vector_precision: VectorPrecision,
     /// Id kind.
     pub id_kind: IdKind,
     /// Whether it has a trained generation.
@@ -165,6 +171,8 @@ pub struct IndexInfo {
     pub n_lists: u32,
     /// Probes that `n_probes = 0` uses for `top_k = 10`.
     pub auto_probes: u32,
+    /// The recall curve measured when the present lists were made; empty when untrained.
+    pub recall: RecallReading,
     /// Generation number, 0 when untrained.
     pub generation: u64,
     /// Sequence number of the last commit.
@@ -175,6 +183,18 @@ pub struct IndexInfo {
     pub target_recall: f32,
     /// As configured.
     pub seed: u64,
+}
+
+/// A recall curve: how much of the true nearest neighbours the nearest lists of a query hold. What codes lose comes on
+/// top of it, and rerank makes up for it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RecallReading {
+    /// Held-out items used as queries; 0 = nothing was measured.
+    pub queries: u32,
+    /// (Lists looked into, share of the 10 nearest that lie in them), both rising.
+    pub at_10: Vec<(u32, f32)>,
+    /// The same of the 100 nearest.
+    pub at_100: Vec<(u32, f32)>,
 }
 
 /// Sizes and counters of an index.
@@ -204,6 +224,12 @@ pub struct IndexStats {
     pub largest_list_permille: u64,
     /// `n_lists * sum(size^2) / count^2` in thousandths; 0 when untrained.
     pub balance_permille: u64,
+    /// Items written or deleted in the life of the index.
+    pub writes: u64,
+    /// The value of `writes` when the recall curve was measured; 0 when untrained.
+    pub curve_writes: u64,
+    /// Queries the recall curve was measured with; 0 = none, all lists are probed.
+    pub curve_queries: u64,
 }
 
 /// State of a training job.
@@ -221,6 +247,37 @@ pub enum JobState {
     Failed = 4,
     /// Ended on request; the old generation is as it was.
     Cancelled = 5,
+}
+
+impl JobState {
+    /// Whether the job will change no more.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        !matches!(self, Self::Queued | Self::Running)
+    }
+}
+
+/// What a job trains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum JobKind {
+    /// An index.
+    Index = 1,
+    /// A model.
+    Model = 2,
+}
+
+/// A job in the training queue of a db.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListedJob {
+    /// Name of the index, or id of the model.
+    pub name: String,
+    /// What it trains.
+    pub kind: JobKind,
+    /// 0 = running, 1 = the next to run, and so on.
+    pub place: u32,
+    /// State and progress.
+    pub reading: JobReading,
 }
 
 /// One reading of a job.

@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! directory  u8 version, u32 count, u32 dimension, u32 rows per extent, u32 lists, u32 x lists lengths,
-//!            blob ids, blob codes, u8 flags, [blob vectors], [blob payload index, blob payload]
+//!            blob ids, blob codes, u8 flags (1 = vectors, 2 = payload, 4 = vectors in float16),
+//!            [blob vectors], [blob payload index, blob payload]
 //! ```
 
 use std::sync::Arc;
@@ -21,12 +22,13 @@ use super::region::{Part, Region, Scratch, Unit};
 use super::wire::{Put, Reader};
 use crate::crypto::{ObjectRef, Vault};
 use crate::error::{Error, Result};
-use crate::kernels::LANES;
-use crate::types::IdKind;
+use crate::kernels::{self, LANES};
+use crate::types::{IdKind, VectorPrecision};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const HAS_VECTORS: u8 = 1;
 const HAS_PAYLOAD: u8 = 2;
+const FLOAT16: u8 = 4;
 
 /// What the directory object of a run lists.
 pub(super) struct RunParts {
@@ -37,6 +39,8 @@ pub(super) struct RunParts {
     pub(super) codes: Blob,
     /// Absent where the codes are the vectors (flat).
     pub(super) vectors: Option<Blob>,
+    /// Of `vectors`.
+    pub(super) precision: VectorPrecision,
     /// Index and data; absent when no item has metadata or contents.
     pub(super) payload: Option<(Blob, Blob)>,
 }
@@ -53,9 +57,9 @@ impl RunParts {
         self.list_lens.iter().for_each(|&l| out.put_u32(l));
         self.ids.write(&mut out);
         self.codes.write(&mut out);
-        let vectors = if self.vectors.is_some() { HAS_VECTORS } else { 0 };
-        let payload = if self.payload.is_some() { HAS_PAYLOAD } else { 0 };
-        out.put_u8(vectors | payload);
+        let float16 = self.vectors.is_some() && self.precision == VectorPrecision::F16;
+        let flags = [(self.vectors.is_some(), HAS_VECTORS), (self.payload.is_some(), HAS_PAYLOAD), (float16, FLOAT16)];
+        out.put_u8(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| flag).sum());
         if let Some(v) = &self.vectors {
             v.write(&mut out);
         }
@@ -81,13 +85,17 @@ impl RunParts {
         }
         let (ids, codes) = (Blob::describe(&mut r)?, Blob::describe(&mut r)?);
         let flags = r.u8()?;
+        let precision = if flags & FLOAT16 == 0 { VectorPrecision::F32 } else { VectorPrecision::F16 };
+        if flags & !(HAS_VECTORS | HAS_PAYLOAD | FLOAT16) != 0 || flags & (HAS_VECTORS | FLOAT16) == FLOAT16 {
+            return Err(Error::Corrupt { what: "run directory" });
+        }
         let vectors = (flags & HAS_VECTORS != 0).then(|| Blob::describe(&mut r)).transpose()?;
         let payload = match flags & HAS_PAYLOAD != 0 {
             true => Some((Blob::describe(&mut r)?, Blob::describe(&mut r)?)),
             false => None,
         };
         r.end()?;
-        Ok(Self { dimension, rows_per_extent, list_lens, ids, codes, vectors, payload })
+        Ok(Self { dimension, rows_per_extent, list_lens, ids, codes, vectors, precision, payload })
     }
 
     fn objects(&self) -> impl Iterator<Item = &ObjectRef> {
@@ -105,8 +113,44 @@ pub(super) struct Run {
     pub(super) extents: Extents,
     codes: Region,
     vectors: Option<Region>,
+    precision: VectorPrecision,
     pub(super) payload: Option<Payload>,
     dimension: usize,
+}
+
+/// The values of a stored vector.
+pub(super) enum Values<'a> {
+    F32(&'a [f32]),
+    F16(&'a [u16]),
+}
+
+impl<'a> Values<'a> {
+    /// Of bytes on a border of their type, as every frame starts on one.
+    fn new(bytes: &'a [u8], precision: VectorPrecision) -> Self {
+        match precision {
+            VectorPrecision::F32 => Self::F32(bytemuck::cast_slice(bytes)),
+            VectorPrecision::F16 => Self::F16(bytemuck::cast_slice(bytes)),
+        }
+    }
+
+    fn copy_to(&self, out: &mut [f32]) {
+        match self {
+            Self::F32(values) => out.copy_from_slice(values),
+            Self::F16(values) => kernels::best().from_f16(values, out),
+        }
+    }
+}
+
+/// A stored vector.
+pub(super) struct Stored<'s> {
+    bytes: Part<'s>,
+    precision: VectorPrecision,
+}
+
+impl Stored<'_> {
+    pub(super) fn values(&self) -> Values<'_> {
+        Values::new(&self.bytes, self.precision)
+    }
 }
 
 impl Run {
@@ -150,7 +194,7 @@ impl Run {
         let codes = Region::with_units(vault, cache, parts.codes, bounds)?;
         let vectors = match parts.vectors {
             Some(blob) => {
-                let bounds = extents.frames(blob.frame_payload(), |n| n * dimension * 4)?;
+                let bounds = extents.frames(blob.frame_payload(), |n| n * dimension * parts.precision.bytes())?;
                 Some(Region::with_units(vault, cache, blob, bounds)?)
             }
             None => None,
@@ -159,7 +203,8 @@ impl Run {
             Some((index, data)) => Some(Payload::new(vault, cache, index, data, ids.len())?),
             None => None,
         };
-        Ok(Self { directory, objects, ids, extents, codes, vectors, payload, dimension })
+        let precision = parts.precision;
+        Ok(Self { directory, objects, ids, extents, codes, vectors, precision, payload, dimension })
     }
 
     /// Number of rows.
@@ -182,18 +227,19 @@ impl Run {
         self.codes.unit(e, scratch)
     }
 
-    /// The vector of `row` as little-endian float32 bytes, for runs that keep vectors beside codes.
-    pub(super) fn stored_vector<'s>(&self, row: u32, scratch: &'s mut Scratch) -> Option<Result<Part<'s>>> {
-        let vectors = self.vectors.as_ref()?;
+    /// The vector of `row`, of a run that keeps vectors beside codes.
+    pub(super) fn stored_vector<'s>(&self, row: u32, scratch: &'s mut Scratch) -> Result<Stored<'s>> {
+        let vectors = self.vectors.as_ref().ok_or(Error::Internal { what: "a run without vectors" })?;
         let e = self.extents.of_row(row);
-        let at = (row - self.extents.rows(e).start) as usize * self.dimension * 4;
-        Some(vectors.part(e, at, self.dimension * 4, scratch))
+        let len = self.dimension * self.precision.bytes();
+        let at = (row - self.extents.rows(e).start) as usize * len;
+        Ok(Stored { bytes: vectors.part(e, at, len, scratch)?, precision: self.precision })
     }
 
     /// Copies the vector of `row` to `out`.
     pub(super) fn vector(&self, g: &Generation, row: u32, scratch: &mut Scratch, out: &mut [f32]) -> Result<()> {
-        if let Some(bytes) = self.stored_vector(row, scratch) {
-            copy_f32s(&bytes?, out);
+        if self.vectors.is_some() {
+            self.stored_vector(row, scratch)?.values().copy_to(out);
             return Ok(());
         }
         let e = self.extents.of_row(row);
@@ -217,7 +263,7 @@ impl Run {
         let out = &mut out[..rows * self.dimension];
         if let Some(vectors) = &self.vectors {
             let unit = vectors.stream(e, scratch)?;
-            copy_f32s(&unit[..rows * self.dimension * 4], out);
+            Values::new(&unit[..out.len() * self.precision.bytes()], self.precision).copy_to(out);
             return Ok(());
         }
         let unit = self.codes.stream(e, scratch)?;
@@ -235,12 +281,5 @@ impl Run {
             cached = (cached.0 + u.0, cached.1 + u.1);
         }
         (self.ids.memory() + self.extents.memory(), cached.0, cached.1)
-    }
-}
-
-/// Copies little-endian float32 bytes.
-fn copy_f32s(bytes: &[u8], out: &mut [f32]) {
-    for (v, b) in out.iter_mut().zip(bytes.chunks_exact(4)) {
-        *v = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
     }
 }

@@ -16,14 +16,15 @@ use super::intake::{check_dimension, take_vector};
 use super::margin::half_square;
 use super::options::{QueryOptions, include};
 use super::region::Scratch;
+use super::rerank::{Reranker, Wanted};
 use super::results::{QueryStats, Results, StringColumn};
-use super::snapshot::{Place, Snapshot};
+use super::snapshot::Snapshot;
 use crate::error::{Error, Result, try_with_capacity};
 use crate::exec::{Exec, Watch};
 use crate::ivf::{ProbeScratch, TopK};
 use crate::kernels::{self, LANES};
 use crate::quant::Prepared;
-use crate::types::{IdKind, MAX_TOP_K, Similarity};
+use crate::types::{IdKind, MAX_TOP_K};
 
 /// Results of a query unless asked otherwise.
 const DEFAULT_TOP_K: u32 = 100;
@@ -45,18 +46,17 @@ pub(super) struct QueryScratch {
     scores: Vec<f32>,
     top: Option<TopK>,
     found: Vec<(f32, u32)>,
-    vector: Vec<f32>,
     scratch: Scratch,
 }
 
 /// A query's options with everything filled in.
 struct Plan {
-    top_k: usize,
+    wanted: Wanted,
     reach: Reach,
+    /// Vectors kept while scanning, no fewer than candidates.
+    kept: usize,
     /// Candidates to rerank; equal to `top_k` where codes are exact.
     candidates: usize,
-    /// Greatest distance of a result.
-    radius: f32,
 }
 
 /// Nearest rows of a query with their distances, nearest first.
@@ -200,7 +200,7 @@ impl Index {
         };
         let pieces = n_queries.div_ceil(BATCH_GRAIN);
         let serial = Exec::new(1);
-        let exec = if options.threads == 1 || pieces == 1 { &serial } else { &self.shared.exec };
+        let exec = if options.threads == 1 || pieces == 1 { &serial } else { &self.shared.callers };
         let mut answers = try_with_capacity(n_queries, "results")?;
         for part in exec.map(pieces, piece) {
             answers.extend(part?);
@@ -247,12 +247,13 @@ impl Plan {
             mult => top_k as u64 * u64::from(mult),
         };
         // The stopping rule compares lists with the vector of its own rank.
-        let least = reach.stop.map_or(0, |stop| stop.rank as u64);
+        let least = reach.stop.map_or(0, |stop| stop.rank);
         let candidates = match g.quantizer.needs_rerank() {
-            true => wanted.max(least).min(s.live()) as usize,
-            false => (top_k as u64).max(least).min(s.live()) as usize,
+            true => wanted.min(s.live()) as usize,
+            false => top_k,
         };
-        Self { top_k, reach, candidates, radius: if o.has_radius { o.radius } else { f32::INFINITY } }
+        let radius = if o.has_radius { o.radius } else { f32::INFINITY };
+        Self { wanted: Wanted { top_k, radius }, reach, kept: candidates.max(least), candidates }
     }
 }
 
@@ -261,7 +262,6 @@ impl QueryScratch {
     fn wipe(&mut self) {
         self.scratch.wipe();
         self.query.zeroize();
-        self.vector.zeroize();
         self.prepared.wipe();
         self.probe.wipe();
     }
@@ -284,19 +284,21 @@ impl QueryScratch {
         take_vector(query, &mut self.query, s.config.metric)
             .map_err(|got| Error::item(number, "query", got, "finite values, not all 0 under cosine"))?;
         let mut stats = QueryStats::default();
-        if plan.top_k == 0 {
+        if plan.wanted.top_k == 0 {
             return Ok(Answer { rows: Vec::new(), stats });
         }
         self.scan(s, g, plan, &mut stats, watch)?;
+        self.found.truncate(plan.candidates);
         if g.quantizer.needs_rerank() {
-            self.rerank(s, g, &mut stats)?;
+            let (query, scratch) = (&self.query[..], &mut self.scratch);
+            let mut reranker = Reranker { snapshot: s, generation: g, query, scratch };
+            stats.reranked = reranker.rank(plan.wanted, &mut self.found)?;
         }
-        self.found.truncate(plan.top_k);
         stats.bytes_opened = self.scratch.opened;
         let metric = s.config.metric;
         // Compared as distances, so that what is told to be at the radius is inside.
         let found = self.found.iter().map(|&(score, row)| (metric.distance(score), row));
-        let mut rows: Vec<_> = found.take_while(|(distance, _)| *distance <= plan.radius).collect();
+        let mut rows: Vec<_> = found.take_while(|(distance, _)| *distance <= plan.wanted.radius).collect();
         // Rows are renumbered by merges, ids are not: equally near items come in the order of their ids.
         for equal in rows.chunk_by_mut(|a, b| a.0 == b.0).filter(|equal| equal.len() > 1) {
             equal.sort_unstable_by(|a, b| s.compare_ids(a.1, b.1));
@@ -309,13 +311,17 @@ impl QueryScratch {
         let kernels = kernels::best();
         g.centroids.probe(&self.query, plan.reach.probes, &mut self.probe, &mut self.lists);
         g.quantizer.prepare(&self.query, &mut self.prepared);
-        let top = self.top.get_or_insert_with(|| TopK::new(plan.candidates));
-        top.reset(plan.candidates);
+        let top = self.top.get_or_insert_with(|| TopK::new(plan.kept));
+        top.reset(plan.kept);
         let dead = &s.tombstones;
         let block_bytes = g.quantizer.block_bytes();
         let similarity = g.quantizer.similarity();
         for &(half, list) in &self.lists {
-            if plan.reach.stop.is_some_and(|stop| half < half_square(similarity, top.threshold()) - stop.margin) {
+            if plan
+                .reach
+                .stop
+                .is_some_and(|stop| g.half_square(list, half) < half_square(similarity, top.threshold()) - stop.margin)
+            {
                 break;
             }
             stats.lists_probed += 1;
@@ -355,36 +361,6 @@ impl QueryScratch {
             }
         }
         top.finish(&mut self.found);
-        Ok(())
-    }
-
-    /// Scores the candidates in `found` by their stored vectors, best first.
-    fn rerank(&mut self, s: &Snapshot, g: &Generation, stats: &mut QueryStats) -> Result<()> {
-        let kernels = kernels::best();
-        let similarity = g.quantizer.similarity();
-        stats.reranked = self.found.len() as u32;
-        self.vector.resize(self.query.len(), 0.0);
-        // Rows stand in list order: rising rows are rising addresses.
-        self.found.sort_unstable_by_key(|&(_, row)| row);
-        for (score, row) in &mut self.found {
-            let place = s.locate(*row);
-            let vector: &[f32] = match &place {
-                Place::Delta(delta, row) => delta.vector(*row),
-                Place::Run(run, row) => {
-                    run.vector(g, *row, &mut self.scratch, &mut self.vector)?;
-                    &self.vector
-                }
-            };
-            *score = match similarity {
-                Similarity::L2 => -kernels.l2(&self.query, vector),
-                Similarity::Dot => kernels.dot(&self.query, vector),
-            };
-            // Beyond the range of float32: as far as can be, but never in the way of others.
-            if score.is_nan() {
-                *score = f32::NEG_INFINITY;
-            }
-        }
-        self.found.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         Ok(())
     }
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::cache::Cache;
+use super::jobs::Jobs;
+use super::model::Models;
 use super::options::{DbOptions, LogLevel, LogSink};
 use super::workers::Workers;
 use crate::crypto::Backend;
@@ -14,9 +16,15 @@ use crate::exec::{CancelToken, Exec};
 /// The common part of a db and its indexes.
 pub(super) struct Shared {
     pub(super) backend: Backend,
+    /// For loops of background work, which may keep its threads busy for long.
     pub(super) exec: Exec,
+    /// For loops of calls: an upsert that waited for a thread of `exec` would wait for a whole step of a training.
+    pub(super) callers: Exec,
     pub(super) cache: Arc<Cache>,
     pub(super) workers: Workers,
+    pub(super) jobs: Jobs,
+    /// Models that are being trained.
+    pub(super) models: Models,
     /// Bytes a training job may take when its options set no limit; `u64::MAX` = no limit.
     pub(super) job_memory: u64,
     log: Option<LogSink>,
@@ -35,8 +43,11 @@ impl Shared {
         Self {
             backend,
             exec: Exec::new(options.threads),
+            callers: Exec::new(options.threads),
             cache: Cache::new(options.cache_mode, limit(options.cache_bytes).min(half)),
             workers: Workers::default(),
+            jobs: Jobs::default(),
+            models: Models::default(),
             job_memory: half,
             log: options.log.clone(),
             pid: std::process::id(),

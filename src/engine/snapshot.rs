@@ -23,6 +23,8 @@ pub(super) struct Snapshot {
     pub(super) config: Config,
     /// Sequence number of the commit.
     pub(super) seq: u64,
+    /// Items written or deleted in the life of the index.
+    pub(super) writes: u64,
     /// Absent until the dimension is known.
     pub(super) generation: Option<Arc<Generation>>,
     /// Runs with the row they begin at.
@@ -58,6 +60,7 @@ impl Snapshot {
     pub(super) fn empty(config: Config, seq: u64) -> Self {
         Self {
             seq,
+            writes: 0,
             config,
             generation: None,
             runs: Vec::new(),

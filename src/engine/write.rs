@@ -20,11 +20,11 @@ use super::ids::{IdColumn, IdMap};
 use super::index::{Index, WriterState};
 use super::intake::{Intake, check_dimension};
 use super::load;
+use super::manifest::Config;
 use super::payload::Entry;
 use super::snapshot::Snapshot;
 use crate::buffer::Buffer;
 use crate::error::{Error, Result, try_with_capacity};
-use crate::types::Similarity;
 
 /// Bytes that a group may reach by taking in another call.
 const GROUP_BYTES: u64 = 64 << 20;
@@ -117,17 +117,20 @@ impl Index {
             answer(group, &outcomes, current.live());
             return Ok(());
         }
+        let count = (merged.order.len() + merged.deleted.len()) as u64;
         let writes = merged.gather(group, dimension, current.config.id_kind)?;
         let mut next = (*current).clone();
         let mut manifest = writer.manifest.clone();
+        manifest.writes = manifest.writes.saturating_add(count);
+        next.writes = manifest.writes;
         if next.generation.is_none() && dimension > 0 {
             next.config.dimension = dimension as u32;
             manifest.config.dimension = dimension as u32;
-            let similarity: Similarity = next.config.metric.similarity();
-            next.generation = Some(Arc::new(Generation::untrained(similarity, dimension)?));
+            let Config { metric, vector_precision, .. } = next.config;
+            next.generation = Some(Arc::new(Generation::untrained(metric.similarity(), vector_precision, dimension)?));
         }
         if let Some(g) = &next.generation {
-            next.tail = current.tail.append(g, &self.shared.exec, current.end, writes.vectors.f32s())?;
+            next.tail = current.tail.append(g, &self.shared.callers, current.end, writes.vectors.f32s())?;
         }
         let (sealed, delta, deleted) = writes.seal(&self.vault, &self.shared.cache)?;
         self.ids.write().reserve(delta.ids.len())?;

@@ -61,6 +61,20 @@ pub const CYBORG_PHASE_CALIBRATING: cyborg_phase = 6;
 /// Writing and publishing.
 pub const CYBORG_PHASE_PUBLISHING: cyborg_phase = 7;
 
+/// Why clustering ended: one of the CYBORG_END_ numbers.
+pub type cyborg_training_end = i32;
+
+/// It has not.
+pub const CYBORG_END_RUNNING: cyborg_training_end = 0;
+/// Every pass that was planned was made.
+pub const CYBORG_END_SCHEDULE: cyborg_training_end = 1;
+/// max_iters passes were made, and they were fewer than planned.
+pub const CYBORG_END_MAX_ITERS: cyborg_training_end = 2;
+/// A pass lowered the objective by less than tolerance.
+pub const CYBORG_END_TOLERANCE: cyborg_training_end = 3;
+/// Two passes in a row raised the recall of held-out vectors by less than 0.001.
+pub const CYBORG_END_RECALL: cyborg_training_end = 4;
+
 /// One reading of a training job. Set struct_size (or start from CYBORG_TRAINING_PROGRESS_INIT) before passing it in.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -81,9 +95,18 @@ pub struct cyborg_training_progress {
     pub objective: f64,
     /// Milliseconds since the job was queued.
     pub elapsed_ms: u64,
+    /// Vectors the centroids are learned from; 0 before.
+    pub vectors_used: u64,
+    /// Recall, 0 to 1, of held-out vectors after the last pass, when lists are scanned that hold a fixed number of vectors
+    /// (so many that the first pass had 0.9). For comparing passes; 0 where too few vectors are at hand to tell.
+    pub recall: f64,
+    /// Why clustering ended.
+    pub end_reason: cyborg_training_end,
+    /// 0.
+    pub reserved: u32,
 }
 
-// SAFETY: integers and a float, size first.
+// SAFETY: integers and floats, size first.
 unsafe impl Sized32 for cyborg_training_progress {}
 
 /// Receives progress. Called on the thread of the call, about every 50 ms. It may call any function of the library

@@ -10,6 +10,7 @@ use super::error::{c_text, cyborg_error, cyborg_status};
 use super::guard;
 use super::handle::{self, Handle, Table};
 use super::names::cyborg_names;
+use super::queue::cyborg_training_list;
 use super::read::{Out, Sized32, flag, options, slice, text};
 use crate::engine::{CacheMode, Db, DbOptions, LogLevel, LogSink};
 use crate::error::{Error, Result};
@@ -174,7 +175,7 @@ pub unsafe extern "C" fn cyborg_db_list_indexes(
     out_names: *mut *mut cyborg_names,
     err: *mut *mut cyborg_error,
 ) -> cyborg_status {
-    names_of(db, out_names, err, |db| db.list_indexes())
+    names_of(db, out_names, "out_names", err, |db| db.list_indexes())
 }
 
 /// Lists the names of the indexes that this db is training, or has queued for it, in alphabetical order.
@@ -186,17 +187,38 @@ pub unsafe extern "C" fn cyborg_db_training_status(
     out_indexes_training: *mut *mut cyborg_names,
     err: *mut *mut cyborg_error,
 ) -> cyborg_status {
-    names_of(db, out_indexes_training, err, |db| db.training_status())
+    names_of(db, out_indexes_training, "out_indexes_training", err, |db| db.training_status())
 }
 
-fn names_of(
+/// Lists the training jobs of this db that run or wait, in the order they run, with their progress, as they are at this
+/// moment. Jobs run one after the other in the order they were started, by a call or by an upsert. Free the list with
+/// cyborg_training_list_free().
+/// Statuses: common.
+/// Since: 0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cyborg_db_training_jobs(
+    db: *mut cyborg_db,
+    out_jobs: *mut *mut cyborg_training_list,
+    err: *mut *mut cyborg_error,
+) -> cyborg_status {
+    // SAFETY: NULL or the caller's place for a handle.
+    let out = unsafe { Out::handle(out_jobs, "out_jobs") };
+    guard::on(db, "db", err, |db| {
+        let out = out?;
+        out.give(cyborg_training_list::new(&db.training_jobs()?));
+        Ok(())
+    })
+}
+
+pub(super) fn names_of(
     db: *mut cyborg_db,
     out: *mut *mut cyborg_names,
+    what: &'static str,
     err: *mut *mut cyborg_error,
     ask: impl FnOnce(&Db) -> Result<Vec<String>>,
 ) -> cyborg_status {
     // SAFETY: NULL or the caller's place for a handle.
-    let out = unsafe { Out::handle(out, "out_names") };
+    let out = unsafe { Out::handle(out, what) };
     guard::on(db, "db", err, |db| {
         let out = out?;
         out.give(cyborg_names::new(ask(db)?));
@@ -228,12 +250,21 @@ pub unsafe extern "C" fn cyborg_db_drop_index(
 /// # Safety
 /// `key` is NULL or leads to `len` bytes.
 pub(super) unsafe fn key_bytes<'a>(key: *const u8, len: usize) -> Result<&'a [u8]> {
+    // SAFETY: passed on.
+    unsafe { key_named(key, len, ["key", "key_len"]) }
+}
+
+/// Another key of the caller's, whose parameters have these names.
+///
+/// # Safety
+/// As [`key_bytes`].
+pub(super) unsafe fn key_named<'a>(key: *const u8, len: usize, names: [&'static str; 2]) -> Result<&'a [u8]> {
     if key.is_null() {
-        return Err(Error::NullArgument { what: "key" });
+        return Err(Error::NullArgument { what: names[0] });
     }
     if len != crate::types::KEY_LEN {
-        return Err(Error::invalid("key_len", len, "32"));
+        return Err(Error::invalid(names[1], len, "32"));
     }
     // SAFETY: not NULL, 32 bytes.
-    unsafe { slice(key, len, "key") }
+    unsafe { slice(key, len, names[0]) }
 }

@@ -27,7 +27,7 @@ pub const CYBORG_STATUS_DIMENSION_MISMATCH: cyborg_status = 13;
 pub const CYBORG_STATUS_BUFFER_TOO_SMALL: cyborg_status = 14;
 /// Valid, but not in this version or build; also a field of a newer struct than this library knows. (HTTP 422)
 pub const CYBORG_STATUS_UNSUPPORTED: cyborg_status = 15;
-/// No such index. (HTTP 404)
+/// No such index or model. (HTTP 404)
 pub const CYBORG_STATUS_NOT_FOUND: cyborg_status = 20;
 /// The name is taken. (HTTP 409)
 pub const CYBORG_STATUS_ALREADY_EXISTS: cyborg_status = 21;
@@ -43,6 +43,10 @@ pub const CYBORG_STATUS_CLOSED: cyborg_status = 25;
 pub const CYBORG_STATUS_FORKED: cyborg_status = 26;
 /// An earlier CYBORG_STATUS_INTERNAL left this handle unusable: free it. (HTTP 500)
 pub const CYBORG_STATUS_POISONED: cyborg_status = 27;
+/// A model that is still being trained. (HTTP 409)
+pub const CYBORG_STATUS_MODEL_NOT_READY: cyborg_status = 28;
+/// A model whose training failed; the message tells why. (HTTP 409)
+pub const CYBORG_STATUS_MODEL_FAILED: cyborg_status = 29;
 /// The store failed to read or write. (HTTP 500)
 pub const CYBORG_STATUS_IO: cyborg_status = 30;
 /// Another process or handle has the store open for writing; try again later. (HTTP 503)
@@ -86,7 +90,7 @@ pub const CYBORG_CATEGORY_PERMANENT: cyborg_category = 4;
 /// Wrong key, damage or rollback.
 pub const CYBORG_CATEGORY_SECURITY: cyborg_category = 5;
 
-const STATUSES: [(Status, &std::ffi::CStr, u32); 27] = [
+const STATUSES: [(Status, &std::ffi::CStr, u32); 29] = [
     (Status::NullArgument, c"NULL_ARGUMENT", 422),
     (Status::InvalidHandle, c"INVALID_HANDLE", 422),
     (Status::InvalidArgument, c"INVALID_ARGUMENT", 422),
@@ -101,6 +105,8 @@ const STATUSES: [(Status, &std::ffi::CStr, u32); 27] = [
     (Status::Closed, c"CLOSED", 409),
     (Status::Forked, c"FORKED", 500),
     (Status::Poisoned, c"POISONED", 500),
+    (Status::ModelNotReady, c"MODEL_NOT_READY", 409),
+    (Status::ModelFailed, c"MODEL_FAILED", 409),
     (Status::Io, c"IO", 500),
     (Status::Busy, c"BUSY", 503),
     (Status::Fenced, c"FENCED", 500),
@@ -124,6 +130,8 @@ pub struct cyborg_error {
     message: CString,
     item_index: Option<u64>,
     numbers: Option<(u64, u64)>,
+    /// Field, value and what is allowed.
+    field: Option<[CString; 3]>,
 }
 
 impl cyborg_error {
@@ -134,6 +142,7 @@ impl cyborg_error {
             message: c_text(&error.to_string()),
             item_index: error.item_index(),
             numbers: error.needed_got(),
+            field: error.field().map(|(field, value, allowed)| [field, value, allowed].map(c_text)),
         }
     }
 
@@ -204,6 +213,41 @@ pub unsafe extern "C" fn cyborg_error_got(error: *const cyborg_error) -> u64 {
     unsafe { error.as_ref() }.and_then(|e| e.numbers).map_or(0, |(_, got)| got)
 }
 
+/// Name of the parameter or option that an INVALID_ARGUMENT is about: "tolerance". Borrowed from the error; NULL when
+/// it is not about one.
+/// Since: 0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cyborg_error_field(error: *const cyborg_error) -> *const c_char {
+    // SAFETY: NULL or an error that the caller has not freed.
+    unsafe { part(error, 0) }
+}
+
+/// The value that the field of cyborg_error_field() had, as text: "-1"; for data its size or kind, never the data.
+/// Borrowed from the error; NULL without a field.
+/// Since: 0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cyborg_error_value(error: *const cyborg_error) -> *const c_char {
+    // SAFETY: NULL or an error that the caller has not freed.
+    unsafe { part(error, 1) }
+}
+
+/// What the field of cyborg_error_field() may be, as text: "0 or more, 0 for 1e-6". Borrowed from the error; NULL
+/// without a field.
+/// Since: 0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cyborg_error_allowed(error: *const cyborg_error) -> *const c_char {
+    // SAFETY: NULL or an error that the caller has not freed.
+    unsafe { part(error, 2) }
+}
+
+/// # Safety
+/// NULL or an error that the caller has not freed.
+unsafe fn part(error: *const cyborg_error, which: usize) -> *const c_char {
+    // SAFETY: passed on.
+    let field = unsafe { error.as_ref() }.and_then(|e| e.field.as_ref());
+    field.map_or(std::ptr::null(), |parts| parts[which].as_ptr())
+}
+
 /// Frees an error. NULL is allowed.
 /// Since: 0.1
 #[unsafe(no_mangle)]
@@ -253,7 +297,17 @@ mod tests {
             assert_eq!(cyborg_error_status(std::ptr::null()), CYBORG_STATUS_OK);
             assert_eq!(cyborg_error_item_index(std::ptr::null()), -1);
         }
+        // SAFETY: `e` is alive, and none of the three is NULL.
+        let part = |f: unsafe extern "C" fn(*const cyborg_error) -> *const c_char| unsafe {
+            std::ffi::CStr::from_ptr(f(&e)).to_str().unwrap().to_owned()
+        };
+        assert_eq!(
+            [cyborg_error_field, cyborg_error_value, cyborg_error_allowed].map(part),
+            ["id", "0 bytes", "1 to 4096"]
+        );
         let e = cyborg_error::new(&Error::InsufficientVectors { needed: 8, got: 3 });
+        // SAFETY: `e` is alive; NULL is allowed.
+        unsafe { assert!(cyborg_error_field(&e).is_null() && cyborg_error_allowed(std::ptr::null()).is_null()) };
         // SAFETY: `e` is alive.
         unsafe { assert_eq!((cyborg_error_needed(&e), cyborg_error_got(&e), cyborg_error_item_index(&e)), (8, 3, -1)) };
     }

@@ -6,14 +6,14 @@
 use std::ffi::c_char;
 use std::sync::Arc;
 
-use super::db::{cyborg_db, key_bytes};
+use super::db::{cyborg_db, key_bytes, key_named};
 use super::error::{cyborg_error, cyborg_status};
 use super::guard;
 use super::handle::{self, Handle, Table};
-use super::read::{Out, OutStruct, Sized32, flag, options, reserved, text};
-use crate::engine::{Db, Index, IndexInfo, IndexOptions, IndexStats};
+use super::read::{Out, Sized32, flag, options, reserved, text};
+use crate::engine::{Db, Index, IndexOptions};
 use crate::error::{Error, Result};
-use crate::types::{IdKind, Metric, QuantizerKind, QuantizerSpec};
+use crate::types::{IdKind, Metric, QuantizerSpec, VectorPrecision};
 
 /// An open index. Opening one twice gives two handles on the same index.
 /// Any thread may use it at any time; cyborg_index_free() must be the last call. Keeps its db alive.
@@ -49,15 +49,36 @@ pub const CYBORG_METRIC_COSINE: cyborg_metric = 3;
 /// Minus the dot product.
 pub const CYBORG_METRIC_INNER_PRODUCT: cyborg_metric = 4;
 
-/// How vectors are coded in lists once an index is trained: one of the CYBORG_QUANTIZER_ numbers.
+/// How vectors are coded in lists once an index is trained: one of the CYBORG_QUANTIZER_ numbers. A query reads the codes
+/// of the lists it looks into, so their size decides its speed and the memory of the cache. Full vectors are stored
+/// beside codes (FLAT excepted) and read for the best candidates only: those are ranked again, so distances are exact.
+/// Take AUTO unless you have measured. Below, d is the dimension; cyborg_index_info.code_bytes tells the bytes.
 pub type cyborg_quantizer = i32;
 
-/// The library's choice.
+/// The library's choice, made anew by each training; cyborg_index_describe() tells it.
 pub const CYBORG_QUANTIZER_AUTO: cyborg_quantizer = 0;
-/// Full float32 vectors.
+/// Full vectors, exact: for small indexes, and where no neighbour in the lists looked into may be lost. 4 d bytes a
+/// vector, 2 d with vector_precision F16; stored once.
 pub const CYBORG_QUANTIZER_FLAT: cyborg_quantizer = 1;
-/// Scalar codes of sq_bits bits a dimension; the best candidates are reranked by their full vectors.
+/// Scalar codes of sq_bits bits a dimension. The quickest to train and, at 4 bits, the quickest to search at high recall.
+/// d sq_bits / 8 bytes a vector, rounded up to whole groups of 4 bytes; 4 more under the euclidean metrics.
 pub const CYBORG_QUANTIZER_SQ: cyborg_quantizer = 2;
+/// Product quantization: pq_m parts of a vector, each the nearest of 2^pq_bits learned values. The smallest codes where
+/// dimensions depend on each other; training takes longest. pq_m pq_bits / 8 bytes a vector, and a few more.
+pub const CYBORG_QUANTIZER_PQ: cyborg_quantizer = 3;
+/// RaBitQ: rabitq_bits bits a dimension after a random rotation, with an error bound for each vector, so that only
+/// candidates which can still be results are ranked again. Needs no even data. d rabitq_bits / 8 bytes a vector, and
+/// some 8 more.
+pub const CYBORG_QUANTIZER_RABITQ: cyborg_quantizer = 4;
+
+/// How vectors are stored: one of the CYBORG_VECTOR_PRECISION_ numbers, 0 = F32.
+pub type cyborg_vector_precision = i32;
+
+/// float32, as given.
+pub const CYBORG_VECTOR_PRECISION_F32: cyborg_vector_precision = 1;
+/// float16: half the bytes, three decimal digits. Vectors are rounded when they are taken in, and come back rounded;
+/// an element beyond -65504 to 65504 is refused.
+pub const CYBORG_VECTOR_PRECISION_F16: cyborg_vector_precision = 2;
 
 /// What ids are: one of the CYBORG_ID_KIND_ numbers, 0 = BYTES.
 pub type cyborg_id_kind = i32;
@@ -88,7 +109,7 @@ pub struct cyborg_index_options {
     pub metric: cyborg_metric,
     /// How vectors are coded once trained; 0 = AUTO.
     pub quantizer: cyborg_quantizer,
-    /// Bits a dimension of quantizer SQ; 0 = 8, the only size of this version.
+    /// Bits a dimension of quantizer SQ: 8, 4 or 2; 0 = 8. Must be 0 with another quantizer.
     pub sq_bits: u32,
     /// What ids are; 0 = BYTES.
     pub id_kind: cyborg_id_kind,
@@ -98,11 +119,32 @@ pub struct cyborg_index_options {
     pub target_recall: f32,
     /// Items that an untrained index, or a list on average, may hold before an upsert starts training; 0 = 10000.
     pub retrain_threshold: u64,
-    /// Seed of sampling and clustering: the same seed and items give the same lists. Default 0.
+    /// Seed of sampling, clustering and quantizers: the same seed and items give the same lists and codes. Default 0.
     pub seed: u64,
+    /// Parts of a vector that quantizer PQ codes, 1 to the dimension, which they need not divide; 0 = half the
+    /// dimension with pq_bits 4, a quarter with 8. Must be 0 with another quantizer.
+    pub pq_m: u32,
+    /// Bits of the code of a part, 4 or 8; 0 = 4, which is scanned far quicker. Must be 0 with another quantizer than PQ.
+    pub pq_bits: u32,
+    /// 1 = quantizer PQ learns a rotation that evens out its parts (OPQ): better codes for data whose dimensions depend
+    /// on each other, and a longer training; at most 2048 dimensions. Default 0, and must be with another quantizer.
+    pub pq_rotation: u32,
+    /// Bits a dimension of quantizer RABITQ, 1 to 8; 0 = 4. Must be 0 with another quantizer.
+    pub rabitq_bits: u32,
+    /// How vectors are stored; 0 = F32.
+    pub vector_precision: cyborg_vector_precision,
+    /// Must be 0.
+    pub reserved: u32,
+    /// Makes the index from this model: trained from birth. dimension, metric and quantizer (with its parameters) are the
+    /// model's then and must be 0 here. NUL-terminated; NULL = no model.
+    pub model_id: *const c_char,
+    /// The model's key; NULL = the index's.
+    pub model_key: *const u8,
+    /// CYBORG_KEY_LEN, or 0 without model_key.
+    pub model_key_len: usize,
 }
 
-// SAFETY: integers and a float, size first.
+// SAFETY: integers, a float and nullable pointers, size first.
 unsafe impl Sized32 for cyborg_index_options {}
 
 /// How an index is opened. Start from CYBORG_OPEN_OPTIONS_INIT.
@@ -118,101 +160,17 @@ pub struct cyborg_open_options {
 // SAFETY: integers, size first.
 unsafe impl Sized32 for cyborg_open_options {}
 
-/// Configuration and state of an index. Set struct_size (or start from CYBORG_INDEX_INFO_INIT) before passing it in.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct cyborg_index_info {
-    /// sizeof(cyborg_index_info).
-    pub struct_size: u32,
-    /// Elements of a vector, 0 while not known.
-    pub dimension: u32,
-    /// Metric.
-    pub metric: cyborg_metric,
-    /// Quantizer of trained lists: FLAT or SQ.
-    pub quantizer: cyborg_quantizer,
-    /// Bits a dimension: 8 for SQ, 32 for FLAT.
-    pub quantizer_bits: u32,
-    /// Kind of the ids.
-    pub id_kind: cyborg_id_kind,
-    /// 1 when the index is trained.
-    pub trained: u32,
-    /// 1 while a training job is queued or running.
-    pub training: u32,
-    /// 1 when an upsert may start training.
-    pub auto_train: u32,
-    /// Inverted lists, 1 when untrained.
-    pub n_lists: u32,
-    /// Lists that a query with n_probes 0 and top_k 10 looks into.
-    pub auto_probes: u32,
-    /// As configured, or the default.
-    pub target_recall: f32,
-    /// Items.
-    pub count: u64,
-    /// How often the index was trained; 0 = never.
-    pub generation: u64,
-    /// Number of the last commit.
-    pub sequence: u64,
-    /// As configured, or the default.
-    pub retrain_threshold: u64,
-    /// As configured.
-    pub seed: u64,
-}
-
-// SAFETY: integers and a float, size first.
-unsafe impl Sized32 for cyborg_index_info {}
-
-/// Sizes and counters of an index. Set struct_size (or start from CYBORG_INDEX_STATS_INFO_INIT) before passing it in.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct cyborg_index_stats_info {
-    /// sizeof(cyborg_index_stats_info).
-    pub struct_size: u32,
-    /// 0.
-    pub reserved: u32,
-    /// Items.
-    pub count: u64,
-    /// Rows of replaced or deleted items that no merge has dropped yet.
-    pub tombstones: u64,
-    /// Committed batches not merged yet.
-    pub deltas: u64,
-    /// Items in them.
-    pub delta_items: u64,
-    /// Merged runs.
-    pub runs: u64,
-    /// Bytes of the index's objects in the store, those about to be deleted included. Counted anew by each call.
-    pub stored_bytes: u64,
-    /// Bytes of ids, batches and directories in memory.
-    pub resident_bytes: u64,
-    /// Bytes of this index in the cache.
-    pub cache_bytes: u64,
-    /// Cache hits since opening.
-    pub cache_hits: u64,
-    /// Cache misses of the present runs; a merge or training starts them anew.
-    pub cache_misses: u64,
-    /// Largest list divided by the mean list length, in thousandths; 0 when untrained.
-    pub largest_list_permille: u64,
-    /// n_lists * sum(length^2) / count^2, in thousandths (1000 = all lists alike); 0 when untrained.
-    pub balance_permille: u64,
-}
-
-// SAFETY: integers, size first.
-unsafe impl Sized32 for cyborg_index_stats_info {}
-
 fn index_options(o: &cyborg_index_options) -> Result<IndexOptions> {
-    let quantizer = match (o.quantizer, o.sq_bits) {
-        (CYBORG_QUANTIZER_AUTO, 0) => None,
-        (CYBORG_QUANTIZER_FLAT, 0) => Some(QuantizerSpec::Flat),
-        (CYBORG_QUANTIZER_SQ, 0 | 8) => Some(QuantizerSpec::SQ8),
-        (CYBORG_QUANTIZER_SQ, _) => return Err(Error::Unsupported { what: "sq_bits other than 8" }),
-        (CYBORG_QUANTIZER_AUTO | CYBORG_QUANTIZER_FLAT, n) => {
-            return Err(Error::invalid("sq_bits", n, "0 unless the quantizer is SQ"));
-        }
-        _ => return Err(Error::Unsupported { what: "this quantizer" }),
-    };
+    reserved(o.reserved)?;
     Ok(IndexOptions {
         dimension: o.dimension,
         metric: if o.metric == 0 { Metric::default() } else { Metric::from_number(o.metric)? },
-        quantizer,
+        quantizer: quantizer(o)?,
+        vector_precision: match o.vector_precision {
+            0 | CYBORG_VECTOR_PRECISION_F32 => VectorPrecision::F32,
+            CYBORG_VECTOR_PRECISION_F16 => VectorPrecision::F16,
+            n => return Err(Error::invalid("vector_precision", n, "0 default, 1 F32, 2 F16")),
+        },
         id_kind: match o.id_kind {
             0 | CYBORG_ID_KIND_BYTES => IdKind::Bytes,
             CYBORG_ID_KIND_U64 => IdKind::U64,
@@ -225,9 +183,67 @@ fn index_options(o: &cyborg_index_options) -> Result<IndexOptions> {
     })
 }
 
+/// The quantizer asked for. A parameter of another one is refused, since it would do nothing.
+pub(super) fn quantizer(o: &cyborg_index_options) -> Result<Option<QuantizerSpec>> {
+    let parameters = [
+        ("sq_bits", o.sq_bits, CYBORG_QUANTIZER_SQ, "0 unless the quantizer is SQ"),
+        ("pq_m", o.pq_m, CYBORG_QUANTIZER_PQ, "0 unless the quantizer is PQ"),
+        ("pq_bits", o.pq_bits, CYBORG_QUANTIZER_PQ, "0 unless the quantizer is PQ"),
+        ("pq_rotation", o.pq_rotation, CYBORG_QUANTIZER_PQ, "0 unless the quantizer is PQ"),
+        ("rabitq_bits", o.rabitq_bits, CYBORG_QUANTIZER_RABITQ, "0 unless the quantizer is RABITQ"),
+    ];
+    if !(CYBORG_QUANTIZER_AUTO..=CYBORG_QUANTIZER_RABITQ).contains(&o.quantizer) {
+        return Err(Error::Unsupported { what: "this quantizer" });
+    }
+    if let Some(&(field, got, _, allowed)) = parameters.iter().find(|p| p.1 != 0 && p.2 != o.quantizer) {
+        return Err(Error::invalid(field, got, allowed));
+    }
+    // A number of bits that no byte holds is no number of bits that any scheme takes.
+    let bits = |given: u32, default: u8| if given == 0 { default } else { u8::try_from(given).unwrap_or(u8::MAX) };
+    Ok(match o.quantizer {
+        CYBORG_QUANTIZER_FLAT => Some(QuantizerSpec::Flat),
+        CYBORG_QUANTIZER_SQ => Some(QuantizerSpec::Sq { bits: bits(o.sq_bits, 8) }),
+        CYBORG_QUANTIZER_PQ => {
+            let rotation = flag(o.pq_rotation, "pq_rotation")?;
+            Some(QuantizerSpec::Pq { m: o.pq_m, bits: bits(o.pq_bits, 4), rotation })
+        }
+        CYBORG_QUANTIZER_RABITQ => Some(QuantizerSpec::RaBitQ { bits: bits(o.rabitq_bits, 4) }),
+        _ => None,
+    })
+}
+
+/// The model that an index is to be made from, with its key.
+///
+/// # Safety
+/// The pointers of `o` are NULL, or lead to text and `model_key_len` bytes.
+unsafe fn model_of<'a>(o: &cyborg_index_options, key: &'a [u8]) -> Result<Option<(&'a str, &'a [u8])>> {
+    const BESIDE: &str = "0 beside model_id: the model has it";
+    if o.model_id.is_null() {
+        return match (o.model_key.is_null(), o.model_key_len) {
+            (true, 0) => Ok(None),
+            _ => Err(Error::invalid("model_key", "set", "NULL, and model_key_len 0, without model_id")),
+        };
+    }
+    for (field, value) in [("metric", o.metric), ("quantizer", o.quantizer)] {
+        if value != 0 {
+            return Err(Error::invalid(field, value, BESIDE));
+        }
+    }
+    // SAFETY: passed on.
+    unsafe {
+        let id = text(o.model_id, "model_id")?;
+        let model_key = match (o.model_key.is_null(), o.model_key_len) {
+            (true, 0) => key,
+            _ => key_named(o.model_key, o.model_key_len, ["model_key", "model_key_len"])?,
+        };
+        Ok(Some((id, model_key)))
+    }
+}
+
 /// Makes an index and opens it. name is 1 to CYBORG_MAX_NAME_LEN bytes of UTF-8 and stays readable in the store; key is
 /// CYBORG_KEY_LEN random bytes. options may be NULL. Free the index with cyborg_index_free().
-/// Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, ALREADY_EXISTS, store.
+/// Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, ALREADY_EXISTS, store; with a model_id also NOT_FOUND, WRONG_KEY,
+/// MODEL_NOT_READY and MODEL_FAILED, all of the model.
 /// Since: 0.1
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cyborg_index_create(
@@ -246,7 +262,11 @@ pub unsafe extern "C" fn cyborg_index_create(
         let (name, key, options) =
             unsafe { (text(name, "name")?, key_bytes(key, key_len)?, self::options(options, "options")?) };
         let out = out?;
-        let index = db.create_index(name, key, &index_options(&options)?)?;
+        // SAFETY: what the manual asks for.
+        let index = match unsafe { model_of(&options, key) }? {
+            None => db.create_index(name, key, &index_options(&options)?)?,
+            Some((id, model_key)) => db.create_index_from_model(name, key, &index_options(&options)?, id, model_key)?,
+        };
         out.set(handle::insert(IndexHandle { index, db: Arc::clone(db) })?);
         Ok(())
     })
@@ -284,102 +304,4 @@ pub unsafe extern "C" fn cyborg_index_open(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cyborg_index_free(index: *mut cyborg_index) {
     handle::free(index);
-}
-
-/// Reads the configuration and state of an index.
-/// Statuses: common, INVALID_ARGUMENT, store.
-/// Since: 0.1
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cyborg_index_describe(
-    index: *const cyborg_index,
-    out_info: *mut cyborg_index_info,
-    err: *mut *mut cyborg_error,
-) -> cyborg_status {
-    guard::on(index, "index", err, |h| {
-        // SAFETY: NULL or the caller's struct.
-        let out = unsafe { OutStruct::new(out_info, "out_info") }?;
-        out.set(info(&h.index.describe()?));
-        Ok(())
-    })
-}
-
-fn info(i: &IndexInfo) -> cyborg_index_info {
-    let (quantizer, quantizer_bits) = match i.coded {
-        QuantizerSpec::Flat => (QuantizerKind::Flat, 32),
-        QuantizerSpec::Sq { bits } => (QuantizerKind::Sq, bits),
-        QuantizerSpec::Pq { bits, .. } => (QuantizerKind::Pq, bits),
-        QuantizerSpec::RaBitQ { bits } => (QuantizerKind::RaBitQ, bits),
-    };
-    cyborg_index_info {
-        struct_size: 0,
-        dimension: i.dimension,
-        metric: i.metric as i32,
-        quantizer: quantizer as i32,
-        quantizer_bits: quantizer_bits.into(),
-        id_kind: i.id_kind as i32,
-        trained: u32::from(i.trained),
-        training: u32::from(i.training),
-        auto_train: u32::from(i.auto_train),
-        n_lists: i.n_lists,
-        auto_probes: i.auto_probes,
-        target_recall: i.target_recall,
-        count: i.count,
-        generation: i.generation,
-        sequence: i.sequence,
-        retrain_threshold: i.retrain_threshold,
-        seed: i.seed,
-    }
-}
-
-/// Reads the sizes and counters of an index.
-/// Statuses: common, INVALID_ARGUMENT, store.
-/// Since: 0.1
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cyborg_index_stats(
-    index: *const cyborg_index,
-    out_stats: *mut cyborg_index_stats_info,
-    err: *mut *mut cyborg_error,
-) -> cyborg_status {
-    guard::on(index, "index", err, |h| {
-        // SAFETY: NULL or the caller's struct.
-        let out = unsafe { OutStruct::new(out_stats, "out_stats") }?;
-        out.set(stats(&h.index.stats()?));
-        Ok(())
-    })
-}
-
-fn stats(s: &IndexStats) -> cyborg_index_stats_info {
-    cyborg_index_stats_info {
-        struct_size: 0,
-        reserved: 0,
-        count: s.count,
-        tombstones: s.tombstones,
-        deltas: s.deltas,
-        delta_items: s.delta_items,
-        runs: s.runs,
-        stored_bytes: s.stored_bytes,
-        resident_bytes: s.resident_bytes,
-        cache_bytes: s.cache_bytes,
-        cache_hits: s.cache_hits,
-        cache_misses: s.cache_misses,
-        largest_list_permille: s.largest_list_permille,
-        balance_permille: s.balance_permille,
-    }
-}
-
-/// Counts the items of an index.
-/// Statuses: common, store.
-/// Since: 0.1
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cyborg_index_count(
-    index: *const cyborg_index,
-    out_count: *mut u64,
-    err: *mut *mut cyborg_error,
-) -> cyborg_status {
-    guard::on(index, "index", err, |h| {
-        // SAFETY: NULL or the caller's place for a number.
-        let out = unsafe { Out::new(out_count, "out_count") }?;
-        out.set(h.index.count()?);
-        Ok(())
-    })
 }

@@ -12,7 +12,7 @@ use super::columns::{cyborg_contents_kind, cyborg_include, cyborg_items};
 use super::error::{cyborg_error, cyborg_status};
 use super::guard::{self, quiet};
 use super::index::{IndexHandle, cyborg_index};
-use super::read::{Out, OutStruct, Sized32, block, input, reserved, slice, slice_mut};
+use super::read::{Out, OutStruct, Sized32, block, input, options, reserved, slice, slice_mut};
 use crate::engine::{Batch, Cursor, Db, Ids, Strings, UpsertResult};
 use crate::error::{Error, Result};
 use crate::types::IdKind;
@@ -23,6 +23,8 @@ pub const CYBORG_MAX_ID_LEN: u32 = 4096;
 pub const CYBORG_MAX_METADATA_LEN: u32 = 1048576;
 /// Longest contents of an item in bytes.
 pub const CYBORG_MAX_CONTENTS_LEN: u32 = 16777216;
+/// Room for any text of cyborg_upsert_message() with its NUL.
+pub const CYBORG_UPSERT_MESSAGE_LEN: u32 = 128;
 /// Most bytes in one call: vectors, ids, metadata and contents together.
 pub const CYBORG_MAX_BATCH_BYTES: u64 = 1073741824;
 
@@ -105,7 +107,7 @@ pub struct cyborg_upsert_result {
     pub superseded: u64,
     /// Items in the index now.
     pub vector_count: u64,
-    /// Items that have to be passed for training to start.
+    /// Items that have to be passed for training to start. See cyborg_upsert_message().
     pub threshold: u64,
 }
 
@@ -210,6 +212,32 @@ fn upsert_result(r: &UpsertResult) -> cyborg_upsert_result {
         vector_count: r.vector_count,
         threshold: r.threshold,
     }
+}
+
+/// Says in one line of text that an upsert started training, with the numbers of result: "Training started (vectors:
+/// 10001, threshold: 10000)"; the text is empty when it did not. Writes at most buffer_len bytes to buffer, the last of
+/// them a NUL, and gives the length of the whole text without it, which is below CYBORG_UPSERT_MESSAGE_LEN; as
+/// snprintf() does. NULL as result, a wrong struct_size or a NULL buffer of length 0 are allowed.
+/// Since: 0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cyborg_upsert_message(
+    result: *const cyborg_upsert_result,
+    buffer: *mut c_char,
+    buffer_len: usize,
+) -> usize {
+    // SAFETY: NULL or the caller's struct.
+    let r = unsafe { options(result, "result") }.unwrap_or(upsert_result(&UpsertResult::default()));
+    let text = match r.training_triggered {
+        0 => String::new(),
+        _ => format!("Training started (vectors: {}, threshold: {})", r.vector_count, r.threshold),
+    };
+    // SAFETY: NULL or the caller's buffer of so many bytes.
+    if let Ok([to @ .., end]) = unsafe { slice_mut(buffer.cast::<u8>(), buffer_len, "buffer") } {
+        let n = text.len().min(to.len());
+        to[..n].copy_from_slice(&text.as_bytes()[..n]);
+        *to.get_mut(n).unwrap_or(end) = 0;
+    }
+    text.len()
 }
 
 /// Adds items, replacing those whose id is there already, as a whole: an item's metadata and contents are those of the

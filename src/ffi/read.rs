@@ -18,7 +18,8 @@ const MAX_STRUCT: usize = 4096;
 /// `repr(C)`, the first field is a `u32`, and the all-zero bit pattern is a valid value.
 pub(super) unsafe trait Sized32: Copy {}
 
-fn zeroed<T: Sized32>() -> T {
+/// All fields 0 or NULL.
+pub(super) fn zeroed<T: Sized32>() -> T {
     // SAFETY: `Sized32` promises that all-zero is valid.
     unsafe { std::mem::zeroed() }
 }

@@ -24,8 +24,8 @@ pub struct cyborg_training {
 
 /// What a training handle stands for. The job goes first.
 pub struct TrainingHandle {
-    job: Arc<TrainingJob>,
-    _db: Arc<Db>,
+    pub(super) job: Arc<TrainingJob>,
+    pub(super) _db: Arc<Db>,
 }
 
 static JOBS: Table<TrainingHandle> = Table::new(0xC3);
@@ -49,16 +49,21 @@ pub struct cyborg_train_options {
     pub struct_size: u32,
     /// Lists to make, at most half the items and CYBORG_MAX_LISTS; 0 = from the number of items.
     pub n_lists: u32,
-    /// Vectors read and processed at a time; 0 = 2048.
+    /// Vectors read and processed at a time, at most 4 MiB of them; 0 = 2048. Where max_memory_mb does not hold all vectors to
+    /// learn from, those it holds are clustered and the centroids are refined by mini-batches of this size.
     pub batch_size: u32,
-    /// Most clustering passes; 0 = 100.
+    /// Most clustering passes; 0 = 100. 8 in memory and 3 of mini-batches are the most that help; where there are
+    /// mini-batches, 1 pass of them is made in any case.
     pub max_iters: u32,
-    /// Stop when a pass lowers the mean squared distance by less than this fraction; 0 = 1e-6.
+    /// Stop when a pass lowers the mean squared distance by less than this fraction; 0 = 1e-6. Whatever it is, passes also end
+    /// when the recall of held-out vectors improves no more; cyborg_training_progress says which.
     pub tolerance: f64,
-    /// Most memory the job may take beyond the index itself, in MiB; 0 = half of the db's memory_limit (none without one),
-    /// which also bounds a larger value.
+    /// Most memory the job may take, in MiB; 0 = half of the db's memory_limit (none without one), which also bounds a larger
+    /// value. Counted: all that is allocated above what the index and its db held when the job began, the new lists included
+    /// while the old ones are still there, and 10 MiB for the page caches of the store. Not counted: what queries and upserts
+    /// take meanwhile, a single item's metadata and contents, and items that other threads upsert during the job.
     pub max_memory_mb: u64,
-    /// Most vectors to cluster; 0 = as many as help.
+    /// Most vectors to learn from, at least 2 x n_lists; 0 = as many as help, 256 a list.
     pub max_training_vectors: u64,
     /// Seed of sampling and clustering; 0 = the index's.
     pub seed: u64,
@@ -82,6 +87,10 @@ pub(super) fn reading(r: &JobReading) -> cyborg_training_progress {
         total: r.progress.total,
         objective: r.progress.objective,
         elapsed_ms: r.elapsed_ms,
+        vectors_used: r.progress.vectors,
+        recall: r.progress.recall,
+        end_reason: r.progress.end as i32,
+        reserved: 0,
     }
 }
 
@@ -129,11 +138,13 @@ fn follow(job: &TrainingJob, call: &Call) -> Result<()> {
     outcome(job)
 }
 
-/// Trains an index, or trains it anew. With out_job it starts a job and returns at once; free the job with
+/// Trains an index, or trains it anew. Jobs of a db run one after the other in the order they came, see
+/// cyborg_db_training_jobs(). With out_job it starts a job and returns at once; free the job with
 /// cyborg_training_free(). With out_job NULL it returns when training has ended, watching call (which a started job
 /// does not: use cyborg_training_cancel()). options and call may be NULL.
-/// Statuses: common, INVALID_ARGUMENT, UNSUPPORTED, TRAINING_IN_PROGRESS, INSUFFICIENT_VECTORS (below 2 x n_lists),
-/// CANCELLED, TIMEOUT, store. NO_MEMORY when max_memory_mb is below what the job is estimated to need.
+/// Statuses: common, INVALID_ARGUMENT (cyborg_error_field(), _value() and _allowed() tell), UNSUPPORTED,
+/// TRAINING_IN_PROGRESS, INSUFFICIENT_VECTORS (below 2 x n_lists; cyborg_error_needed() and _got() tell), CANCELLED,
+/// TIMEOUT, store. NO_MEMORY when max_memory_mb is below what the job is estimated to need, in bytes likewise.
 /// Since: 0.1
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cyborg_index_train(
@@ -246,7 +257,8 @@ pub unsafe extern "C" fn cyborg_training_result(
     guard::on(job, "job", err, |h| outcome(&h.job))
 }
 
-/// Asks a job to stop, which it does within 100 ms; cyborg_training_wait() tells when. A job that has ended stays as it is.
+/// Asks a job to stop: one that waits for its turn ends at once, one that runs within 100 ms; cyborg_training_wait()
+/// tells when. A job that has ended stays as it is.
 /// Statuses: NULL_ARGUMENT, INVALID_HANDLE, FORKED, POISONED.
 /// Since: 0.1
 #[unsafe(no_mangle)]

@@ -298,7 +298,7 @@ impl Coarse {
         let block_bytes = stride(dim) * LANES + TERMS;
         scratch.scores.resize(self.blocks.len() / block_bytes * LANES, 0.0);
         let offset = -128.0 * scale * sum as f32;
-        scratch.kernels.sq8_blocks(&scratch.codes, scale, offset, self.blocks.bytes(), true, &mut scratch.scores);
+        scratch.kernels.sq_blocks(8, &scratch.codes, scale, offset, self.blocks.bytes(), true, &mut scratch.scores);
     }
 }
 

@@ -13,3 +13,4 @@ mod topk;
 pub(crate) use centroids::quantise_query;
 pub use centroids::{Centroids, ProbeScratch};
 pub use topk::TopK;
+pub(crate) use topk::{Kept, Sieve};

@@ -4,6 +4,7 @@
 //! worst of them becomes the threshold. Invariant: the result is the k greatest by (score, then lower row), whatever
 //! the order and the cut of the offers; a NaN or an infinitely bad score is never kept.
 
+use crate::error::{Result, try_with_capacity};
 use crate::kernels::{Kernels, LANES, best};
 
 /// Scores filtered between two looks at the buffer.
@@ -128,6 +129,58 @@ impl TopK {
             (self.scores[place], self.rows[place]) = unkey(key);
         }
         self.len = self.k;
+    }
+}
+
+/// The `k` best of a long scan of many queries at once: as [`TopK`], in 16 bytes for each of the `k`, with the memory of the
+/// filter apart.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    k: usize,
+    floor: f32,
+    keys: Vec<u64>,
+}
+
+/// The filter's memory, shared by all [`Kept`] of a thread.
+pub(crate) struct Sieve {
+    kernels: &'static Kernels,
+    scores: [f32; CHUNK + LANES],
+    rows: [u32; CHUNK + LANES],
+}
+
+impl Sieve {
+    pub(crate) fn new() -> Self {
+        Self { kernels: best(), scores: [0.0; CHUNK + LANES], rows: [0; CHUNK + LANES] }
+    }
+}
+
+impl Kept {
+    /// For the `k` best, at least 1.
+    pub(crate) fn new(k: usize) -> Result<Self> {
+        Ok(Self { k, floor: f32::NEG_INFINITY, keys: try_with_capacity(2 * k, "nearest rows")? })
+    }
+
+    /// Offers `scores[i]` for row `first + i`.
+    pub(crate) fn offer(&mut self, scores: &[f32], first: u32, sieve: &mut Sieve) {
+        for (chunk, first) in scores.chunks(CHUNK).zip((first..).step_by(CHUNK)) {
+            let below = self.floor.next_down();
+            let found = sieve.kernels.above(chunk, below, first, &mut sieve.scores, &mut sieve.rows);
+            for (&score, &row) in sieve.scores[..found].iter().zip(&sieve.rows) {
+                if self.keys.len() == 2 * self.k {
+                    let (_, &mut worst, _) = self.keys.select_nth_unstable(self.k - 1);
+                    self.floor = unkey(worst).0;
+                    self.keys.truncate(self.k);
+                }
+                self.keys.push(key(score, row));
+            }
+        }
+    }
+
+    /// The best with their scores, best first, of equal scores the lower row first.
+    pub(crate) fn best(&mut self) -> impl Iterator<Item = (f32, u32)> {
+        self.keys.sort_unstable();
+        self.keys.truncate(self.k);
+        self.keys.iter().map(|&key| unkey(key))
     }
 }
 

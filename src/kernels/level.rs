@@ -16,7 +16,7 @@ pub enum Level {
     Scalar,
     /// 128-bit registers by the crate `wide`, on every target.
     Portable,
-    /// x86-64 with AVX2 and FMA.
+    /// x86-64 with AVX2, FMA and F16C.
     Avx2,
     /// x86-64 with AVX-512 F, BW, VL, DQ and VNNI.
     Avx512,
@@ -45,7 +45,10 @@ pub fn at(level: Level) -> Option<&'static Kernels> {
         Level::Scalar => Some(&scalar::KERNELS),
         Level::Portable => Some(&portable::KERNELS),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(&avx2::KERNELS),
+        Level::Avx2 => {
+            (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c"))
+                .then_some(&avx2::KERNELS)
+        }
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => (is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")

@@ -5,9 +5,13 @@
 //! every level, and no kernel reads or writes outside the slices it was given. The scalar level is the oracle.
 //!
 //! Layouts (the rest of the library stores them, so they never change):
-//! * *flat block*: `dim x 16` float32, value of vector `v` in dimension `j` at `[j * 16 + v]`;
-//! * *byte block*: `ceil(dim / 4)` groups of 64 bytes, byte `v * 4 + k` of group `g` is dimension `g * 4 + k` of
-//!   vector `v`, missing dimensions 0; SQ8 blocks carry 16 float32 terms (64 bytes) after the groups.
+//! * *flat block*: `dim x 16` float32 or float16, value of vector `v` in dimension `j` at `[j * 16 + v]`;
+//! * *code block* of 1, 2, 4 or 8 bits a dimension: groups of 64 bytes, each of `W = 32 / bits` dimensions, so
+//!   `ceil(dim / W)` of them. Byte `v * 4 + k` of group `g` holds, of vector `v`, dimension `g * W + p * 4 + k` at bit
+//!   `p * bits`, for the parts `p = 0..8 / bits`; missing dimensions are 0. So 4 dimensions of a vector are 4 bytes
+//!   masked alike, which is what byte products take, and they meet 4 query values that follow each other. SQ blocks
+//!   may carry 16 float32 terms (64 bytes) after the groups;
+//! * blocks of product codes: see `pq.rs`.
 //!
 //! A score is always greater = nearer, see [`Similarity`].
 
@@ -17,24 +21,30 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod bounds;
+mod codes;
+mod halves;
 mod level;
 mod panels;
 mod portable;
+mod pq;
 mod scalar;
 #[cfg(test)]
 mod tests;
 
+pub use bounds::{Finish, pack_factors, unpack_factors};
+pub use codes::{code_bytes, get_codes, group_dims, put_codes};
 pub use level::{Level, at, best};
 pub use panels::{Best, Panels};
 
-use crate::types::Similarity;
+use crate::types::{MAX_DIMENSION, Similarity};
 use panels::Rows;
 
 /// Vectors in a block.
 pub const LANES: usize = 16;
-/// Dimensions in a group of a byte block.
+/// Dimensions in one part of a group of a code block, and bytes of a vector in a group.
 const GROUP: usize = 4;
-/// Bytes of a group of a byte block.
+/// Bytes of a group of a code block.
 const GROUP_BYTES: usize = LANES * GROUP;
 /// Bytes of the float32 terms after a block.
 const TERM_BYTES: usize = LANES * 4;
@@ -47,11 +57,21 @@ struct Table {
     l2: unsafe fn(&[f32], &[f32]) -> f32,
     rows: unsafe fn(Similarity, &[f32], &[f32], &mut [f32]),
     flat_blocks: unsafe fn(Similarity, &[f32], &[f32], &mut [f32]),
-    u8_blocks: unsafe fn(&[i8], &[u8], usize, &mut [i32]),
-    sq8_blocks: unsafe fn(&[i8], f32, f32, &[u8], bool, &mut [f32]),
+    dot16: unsafe fn(&[f32], &[u16]) -> f32,
+    l2_16: unsafe fn(&[f32], &[u16]) -> f32,
+    rows16: unsafe fn(Similarity, &[f32], &[u16], &mut [f32]),
+    flat16_blocks: unsafe fn(Similarity, &[f32], &[u16], &mut [f32]),
+    to_f16: unsafe fn(&[f32], &mut [u16]),
+    from_f16: unsafe fn(&[u16], &mut [f32]),
+    code_blocks: unsafe fn(u32, &[i8], &[u8], usize, &mut [i32]),
+    sq_blocks: unsafe fn(u32, &[i8], f32, f32, &[u8], bool, &mut [f32]),
+    finish: unsafe fn(&Finish, &[i32], &[u8], &mut [f32]),
     above: unsafe fn(&[f32], f32, u32, &mut [f32], &mut [u32]) -> usize,
     assign: unsafe fn(Rows, &Panels, &mut [Best]),
     assign2: unsafe fn(Rows, &Panels, &mut [[Best; 2]]),
+    pq4_blocks: unsafe fn(&pq::Tables, &[u8], &mut [f32]),
+    pq8_blocks: unsafe fn(&pq::Tables, &[u8], &mut [f32]),
+    nearest: unsafe fn(&[f32], &[f32], &[f32], &mut [u8]),
 }
 
 /// The kernels of one level, safe to call: wrong lengths panic with a message before anything is read.
@@ -106,24 +126,90 @@ impl Kernels {
         unsafe { (self.table.flat_blocks)(similarity, query, blocks, out) }
     }
 
-    /// `sum u q` of each vector in byte blocks; `out` has 16 places a block. `query` is padded with 0 to a multiple
-    /// of 4, block `b` starts at byte `b * stride`, `stride` is at least `query.len() * 16`. Sums wrap at 32 bits,
-    /// which at most 65536 dimensions cannot reach.
-    pub fn u8_blocks(&self, query: &[i8], blocks: &[u8], stride: usize, out: &mut [i32]) {
-        check_bytes(query, blocks, stride, out.len());
-        // SAFETY: as in `dot`; `check_bytes` saw that every block lies inside `blocks`.
-        unsafe { (self.table.u8_blocks)(query, blocks, stride, out) }
+    /// As [`Kernels::dot`], `b` in float16: it is widened exactly, so the error is that of `dot`.
+    #[must_use]
+    pub fn dot16(&self, a: &[f32], b: &[u16]) -> f32 {
+        assert_eq!(a.len(), b.len(), "dot of vectors of two lengths");
+        // SAFETY: as in `dot`.
+        unsafe { (self.table.dot16)(a, b) }
     }
 
-    /// Whole scores of SQ8 blocks that follow each other: `(scale * sum u q) + offset`, and with `terms` plus the
+    /// As [`Kernels::l2`], `b` in float16.
+    #[must_use]
+    pub fn l2_16(&self, a: &[f32], b: &[u16]) -> f32 {
+        assert_eq!(a.len(), b.len(), "distance of vectors of two lengths");
+        // SAFETY: as in `dot`.
+        unsafe { (self.table.l2_16)(a, b) }
+    }
+
+    /// As [`Kernels::rows`], the rows in float16.
+    pub fn rows16(&self, similarity: Similarity, query: &[f32], rows: &[u16], out: &mut [f32]) {
+        assert_eq!(Some(rows.len()), out.len().checked_mul(query.len()), "rows are not out x dim");
+        // SAFETY: as in `rows`.
+        unsafe { (self.table.rows16)(similarity, query, rows, out) }
+    }
+
+    /// As [`Kernels::flat_blocks`], the blocks in float16.
+    pub fn flat16_blocks(&self, similarity: Similarity, query: &[f32], blocks: &[u16], out: &mut [f32]) {
+        assert_eq!(out.len() % LANES, 0, "out is not whole blocks");
+        assert_eq!(Some(blocks.len()), out.len().checked_mul(query.len()), "blocks are not out x dim");
+        // SAFETY: as in `flat_blocks`.
+        unsafe { (self.table.flat16_blocks)(similarity, query, blocks, out) }
+    }
+
+    /// Rounds each of `values` to the nearest float16, of two equally near ones the even; 65520 and more in size
+    /// become infinite, which is for the caller to prevent. Equal bit for bit at every level. Lengths are equal.
+    pub fn to_f16(&self, values: &[f32], out: &mut [u16]) {
+        assert_eq!(values.len(), out.len(), "as many values as places");
+        // SAFETY: as in `dot`.
+        unsafe { (self.table.to_f16)(values, out) }
+    }
+
+    /// The float32 values of float16 `values`, exactly. Lengths are equal.
+    pub fn from_f16(&self, values: &[u16], out: &mut [f32]) {
+        assert_eq!(values.len(), out.len(), "as many values as places");
+        // SAFETY: as in `dot`.
+        unsafe { (self.table.from_f16)(values, out) }
+    }
+
+    /// `sum u q` of each vector in code blocks of `bits` (1, 2, 4 or 8); `out` has 16 places a block. `query` is padded
+    /// with 0 to a multiple of [`group_dims`] and has at most 65536 values, so that sums fit 32 bits. Block `b` starts
+    /// at byte `b * stride`, `stride` is at least [`code_bytes`].
+    pub fn code_blocks(&self, bits: u32, query: &[i8], blocks: &[u8], stride: usize, out: &mut [i32]) {
+        check_codes(bits, query, blocks, stride, out.len());
+        // SAFETY: as in `dot`; `check_codes` saw that every block lies inside `blocks`.
+        unsafe { (self.table.code_blocks)(bits, query, blocks, stride, out) }
+    }
+
+    /// Whole scores of code blocks that follow each other: `(scale * sum u q) + offset`, and with `terms` plus the
     /// vector's float32 term (16 little-endian values after the groups of each block). Each step is rounded to f32
-    /// in this order, so results are equal bit for bit at every level. `query` as for [`Kernels::u8_blocks`].
-    pub fn sq8_blocks(&self, query: &[i8], scale: f32, offset: f32, blocks: &[u8], terms: bool, out: &mut [f32]) {
-        let stride = sq8_stride(query, terms);
-        check_bytes(query, blocks, stride, out.len());
+    /// in this order, so results are equal bit for bit at every level. `query` as for [`Kernels::code_blocks`].
+    #[allow(clippy::too_many_arguments, reason = "one call a list; a struct would be built and read once")]
+    pub fn sq_blocks(
+        &self,
+        bits: u32,
+        query: &[i8],
+        scale: f32,
+        offset: f32,
+        blocks: &[u8],
+        terms: bool,
+        out: &mut [f32],
+    ) {
+        let stride = sq_stride(bits, query, terms);
+        check_codes(bits, query, blocks, stride, out.len());
         assert!(blocks.len() >= out.len() / LANES * stride, "blocks shorter than out");
-        // SAFETY: as in `u8_blocks`; the terms of the last block are inside as well.
-        unsafe { (self.table.sq8_blocks)(query, scale, offset, blocks, terms, out) }
+        // SAFETY: as in `code_blocks`; the terms of the last block are inside as well.
+        unsafe { (self.table.sq_blocks)(bits, query, scale, offset, blocks, terms, out) }
+    }
+
+    /// Scores of the vectors in `RaBitQ` blocks that follow each other, from the sums of their codes, 16 a block:
+    /// `offset + mul * (scale * (2 sum - centre) + ratio * slack)`, and with `terms` plus the vector's float32 term.
+    /// Each step is rounded to f32 in this order, so results are equal bit for bit at every level.
+    pub fn finish(&self, with: &Finish, sums: &[i32], blocks: &[u8], out: &mut [f32]) {
+        assert_eq!(sums.len(), out.len(), "one sum a score");
+        assert_eq!(out.len() % LANES, 0, "out is not whole blocks");
+        // SAFETY: as in `dot`; the loop looks at its bounds itself.
+        unsafe { (self.table.finish)(with, sums, blocks, out) }
     }
 
     /// Copies every score greater than `threshold` to the front of `out_scores`, in order, and its index
@@ -172,16 +258,18 @@ impl std::fmt::Debug for Kernels {
     }
 }
 
-/// Bytes from one SQ8 block to the next for a padded query.
-fn sq8_stride(query: &[i8], terms: bool) -> usize {
-    query.len() * LANES + if terms { TERM_BYTES } else { 0 }
+/// Bytes from one SQ block to the next for a padded query.
+fn sq_stride(bits: u32, query: &[i8], terms: bool) -> usize {
+    code_bytes(query.len(), bits) + if terms { TERM_BYTES } else { 0 }
 }
 
-/// Panics unless `lanes / 16` byte blocks of `query.len()` dimensions lie inside `blocks`.
-fn check_bytes(query: &[i8], blocks: &[u8], stride: usize, lanes: usize) {
-    assert_eq!(query.len() % GROUP, 0, "query is not padded to whole groups");
+/// Panics unless `lanes / 16` code blocks of `query.len()` dimensions lie inside `blocks`.
+fn check_codes(bits: u32, query: &[i8], blocks: &[u8], stride: usize, lanes: usize) {
+    assert!([1, 2, 4, 8].contains(&bits), "codes of {bits} bits");
+    assert_eq!(query.len() % group_dims(bits), 0, "query is not padded to whole groups");
+    assert!(query.len() <= MAX_DIMENSION as usize, "sums of {} dimensions may not fit", query.len());
     assert_eq!(lanes % LANES, 0, "out is not whole blocks");
-    let block = query.len() * LANES;
+    let block = code_bytes(query.len(), bits);
     assert!(stride >= block, "stride {stride} is less than a block of {block} bytes");
     if let Some(before) = (lanes / LANES).checked_sub(1) {
         let end = before.checked_mul(stride).and_then(|start| start.checked_add(block));

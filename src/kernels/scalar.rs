@@ -2,15 +2,44 @@
 //!
 //! It owns the meaning of each kernel. Floats are summed in float64 and rounded once; integers are exact.
 
+mod pq;
+
 use crate::types::Similarity;
 
+use super::bounds::finish;
+use super::halves::{narrow, widen};
 use super::panels::{PANEL_GROUP, Rows, WIDTH, offer2};
-use super::{Best, GROUP, GROUP_BYTES, Kernels, LANES, Level, Panels, Table, sq8_stride};
+use super::{Best, GROUP, GROUP_BYTES, Kernels, LANES, Level, Panels, Table, code_bytes, sq_stride};
 
 pub(super) static KERNELS: Kernels = Kernels {
     level: Level::Scalar,
-    table: Table { dot, l2, rows, flat_blocks, u8_blocks, sq8_blocks, above, assign, assign2 },
+    table: Table {
+        dot,
+        l2,
+        rows,
+        flat_blocks,
+        dot16: |a, b| dot(a, &widened(b)),
+        l2_16: |a, b| l2(a, &widened(b)),
+        rows16: |similarity, query, all, out| rows(similarity, query, &widened(all), out),
+        flat16_blocks: |similarity, query, blocks, out| flat_blocks(similarity, query, &widened(blocks), out),
+        to_f16: |values, out| values.iter().zip(out).for_each(|(&value, out)| *out = narrow(value)),
+        from_f16: |values, out| values.iter().zip(out).for_each(|(&value, out)| *out = widen(value)),
+        code_blocks,
+        sq_blocks,
+        finish,
+        above,
+        assign,
+        assign2,
+        pq4_blocks: pq::pq4_blocks,
+        pq8_blocks: pq::pq8_blocks,
+        nearest: pq::nearest,
+    },
 };
+
+/// The values of float16 numbers.
+fn widened(halves: &[u16]) -> Vec<f32> {
+    halves.iter().map(|&half| widen(half)).collect()
+}
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum::<f64>() as f32
@@ -43,18 +72,21 @@ fn flat_blocks(similarity: Similarity, query: &[f32], blocks: &[f32], out: &mut 
     }
 }
 
-fn u8_blocks(query: &[i8], blocks: &[u8], stride: usize, out: &mut [i32]) {
+fn code_blocks(bits: u32, query: &[i8], blocks: &[u8], stride: usize, out: &mut [i32]) {
     for (b, out) in out.chunks_exact_mut(LANES).enumerate() {
-        block_sums(query, &blocks[b * stride..], out);
+        block_sums(bits, query, &blocks[b * stride..], out);
     }
 }
 
 /// `sum u q` of the 16 vectors of the block at the front of `block`.
-fn block_sums(query: &[i8], block: &[u8], sums: &mut [i32]) {
+fn block_sums(bits: u32, query: &[i8], block: &[u8], sums: &mut [i32]) {
+    let parts = 8 / bits as usize;
     sums.fill(0);
-    for (q, group) in query.chunks_exact(GROUP).zip(block.chunks_exact(GROUP_BYTES)) {
-        for (sum, u) in sums.iter_mut().zip(group.chunks_exact(GROUP)) {
-            *sum = sum.wrapping_add(group_dot(u, q));
+    for (i, q) in query.chunks_exact(GROUP).enumerate() {
+        let (group, shift) = (&block[i / parts * GROUP_BYTES..][..GROUP_BYTES], (i % parts) as u32 * bits);
+        for (sum, bytes) in sums.iter_mut().zip(group.as_chunks::<GROUP>().0) {
+            let u = bytes.map(|byte| byte >> shift & (u8::MAX >> (8 - bits)));
+            *sum = sum.wrapping_add(group_dot(&u, q));
         }
     }
 }
@@ -64,16 +96,16 @@ fn group_dot(u: &[u8], q: &[i8]) -> i32 {
     u.iter().zip(q).map(|(&u, &q)| i32::from(u) * i32::from(q)).sum()
 }
 
-fn sq8_blocks(query: &[i8], scale: f32, offset: f32, blocks: &[u8], terms: bool, out: &mut [f32]) {
-    let stride = sq8_stride(query, terms);
+fn sq_blocks(bits: u32, query: &[i8], scale: f32, offset: f32, blocks: &[u8], terms: bool, out: &mut [f32]) {
+    let stride = sq_stride(bits, query, terms);
     let mut sums = [0; LANES];
     for (b, out) in out.chunks_exact_mut(LANES).enumerate() {
         let block = &blocks[b * stride..];
-        block_sums(query, block, &mut sums);
+        block_sums(bits, query, block, &mut sums);
         for (v, (out, &sum)) in out.iter_mut().zip(&sums).enumerate() {
             *out = scale * sum as f32 + offset;
             if terms {
-                let term = block[query.len() * LANES + v * 4..].first_chunk();
+                let term = block[code_bytes(query.len(), bits) + v * 4..].first_chunk();
                 *out += term.map_or(0.0, |&bytes| f32::from_le_bytes(bytes));
             }
         }

@@ -1,31 +1,37 @@
 //! k-means: groups the rows of a sample into `k` lists of near rows.
 //!
 //! Works on one byte a dimension: a hierarchical start, seven passes over neighbour lists with two relocations
-//! between them, one full pass, then exact float32 means. `rows` holds the bytes, `assign` the products, `hierarchy`
-//! the start, `neighbours` and `relocate` the passes, `lists` the grouping, `finish` the end.
+//! between them, one full pass, then exact float32 means. `rows` and `blocks` hold the bytes, `assign` the products,
+//! `hierarchy` the start, `neighbours` and `relocate` the passes, `lists` the grouping, `recall` says whether passes
+//! still help, `finish` is the end. [`Refiner`] goes on from there with rows that do not fit into memory.
 //!
 //! Invariants: the same rows, parameters and seed give the same bits for any number of threads and at any SIMD level
 //! (integer sums, fixed work items, random streams per item, ties to the lower number); the watch is looked at
 //! within a few milliseconds of work; nothing is kept of a cancelled call.
 
 mod assign;
+mod blocks;
 mod finish;
 mod hierarchy;
 mod lists;
 mod neighbours;
+mod recall;
+mod refine;
 mod relocate;
 mod rows;
 #[cfg(test)]
 mod tests;
 
 use crate::error::{Error, Result, try_zeroed};
-use crate::exec::{Exec, Phase, Progress, Watch};
+use crate::exec::{EndReason, Exec, Phase, Progress, Watch};
 use crate::ivf::bytes::ByteCentroids;
 use crate::kernels::{Best, Kernels, best};
 use crate::types::{MAX_DIMENSION, MAX_LISTS};
 use assign::assign_all;
 use lists::{Lists, means};
 use neighbours::Neighbours;
+use recall::{Ground, Probe};
+pub use refine::{Pass, Refiner};
 use relocate::{accounts, relocate};
 use rows::Rows;
 
@@ -63,8 +69,10 @@ pub struct Clustering {
     pub objective: f64,
     /// Passes run after the start.
     pub passes: u32,
-    /// Whether the tolerance ended the passes before their number did.
-    pub converged: bool,
+    /// Recall of the held-out rows after the last pass; 0 where it was not measured.
+    pub recall: f64,
+    /// Why there were no more passes.
+    pub end: EndReason,
 }
 
 /// What every step needs.
@@ -93,7 +101,7 @@ pub fn memory_estimate(n: usize, dim: usize, k: usize) -> u64 {
     let per_row = n.saturating_mul(4 * 4 + 16);
     // Float means twice, codes, blocks or panels, and what a thread needs for neighbours.
     let per_list = k.saturating_mul(dim.saturating_mul(4 + 4 + 1 + 2).saturating_add(256));
-    bytes.saturating_add(per_row).saturating_add(per_list).saturating_add(16 << 20)
+    bytes.saturating_add(per_row).saturating_add(per_list).saturating_add(4 << 20)
 }
 
 /// Groups `rows` (`n x dim`, finite; `n` below 2^32, dimension 1 to 65536) into `params.k` lists on the threads of
@@ -109,14 +117,30 @@ pub fn cluster(
     watch: &Watch,
     progress: &Progress,
 ) -> Result<Clustering> {
-    cluster_with(best(), rows, dim, params, exec, watch, progress)
+    cluster_until(rows, dim, &[], params, exec, watch, progress)
 }
 
-/// [`cluster`] with the kernels of one SIMD level.
+/// As [`cluster`]; the recall of `held_out` rows (`m x dim`, none of them in `rows`) is measured after every pass and ends
+/// the passes when two in a row bring less than 0.001. Some hundred rows suffice; more are not used.
+pub fn cluster_until(
+    rows: &[f32],
+    dim: usize,
+    held_out: &[f32],
+    params: &Params,
+    exec: &Exec,
+    watch: &Watch,
+    progress: &Progress,
+) -> Result<Clustering> {
+    cluster_with(best(), rows, dim, held_out, params, exec, watch, progress)
+}
+
+/// [`cluster_until`] with the kernels of one SIMD level.
+#[allow(clippy::too_many_arguments, reason = "those of cluster_until and the kernels")]
 fn cluster_with(
     kernels: &'static Kernels,
     rows: &[f32],
     dim: usize,
+    held_out: &[f32],
     params: &Params,
     exec: &Exec,
     watch: &Watch,
@@ -126,7 +150,7 @@ fn cluster_with(
         return Err(Error::invalid("dimension", dim, "1 to 65536"));
     }
     let n = rows.len() / dim;
-    if n * dim != rows.len() || u32::try_from(n).is_err() {
+    if n * dim != rows.len() || u32::try_from(n).is_err() || !held_out.len().is_multiple_of(dim) {
         return Err(Error::invalid("row values", rows.len(), "whole rows, fewer than 2^32"));
     }
     if params.k == 0 || params.k > n || params.k > MAX_LISTS as usize {
@@ -137,12 +161,15 @@ fn cluster_with(
     progress.enter(Phase::Clustering, (n * (most + 1)) as u64);
     let bytes = Rows::new(rows, dim, exec, watch)?;
     let job = Job { kernels, exec, watch, rows: &bytes, seed: params.seed };
+    let ground = Ground { kernels, exec, watch, space: &bytes.space, rows, dim };
+    let widths: usize = PASSES[..most - 1].iter().map(|(width, _)| params.k.min(*width)).sum();
+    let mut probe = Probe::new(&ground, held_out, n.saturating_mul(widths + params.k))?;
     let (mut centres, mut lists) = hierarchy::start(&job, params.k)?;
     progress.advance(n as u64);
 
     let mut objective = f64::INFINITY;
     let mut passes = 0;
-    let mut converged = false;
+    let mut end = if most > PASSES.len() { EndReason::Schedule } else { EndReason::MaxIters };
     for (round, &(width, relocates)) in PASSES[..most - 1].iter().enumerate() {
         let found = pass(&job, &mut centres, &mut lists, width, relocates, round)?;
         passes += 1;
@@ -150,10 +177,17 @@ fn cluster_with(
         progress.pass(passes, found);
         // A relocation starts anew: the pass after it is not compared with the one before.
         let comparable = round > 0 && !PASSES[round - 1].1;
-        converged = comparable && params.tolerance > 0.0 && objective - found <= params.tolerance * objective;
-        objective = found;
-        if converged {
+        if comparable && params.tolerance > 0.0 && objective - found <= params.tolerance * objective {
+            end = EndReason::Tolerance;
             break;
+        }
+        objective = found;
+        if let Some(probe) = &mut probe {
+            progress.recall(recall(&ground, probe, &centres, &lists)?);
+            if probe.is_over() {
+                end = EndReason::Recall;
+                break;
+            }
         }
     }
     if params.spherical {
@@ -171,12 +205,39 @@ fn cluster_with(
     let objective = finished.inertia / n as f64;
     progress.advance(n as u64);
     progress.pass(passes, objective);
+    let mut last = 0.0;
+    if let Some(probe) = &mut probe {
+        let mut units: Vec<f32> = try_zeroed(finished.means.len(), "means")?;
+        for (mean, units) in finished.means.chunks_exact(dim).zip(units.chunks_exact_mut(dim)) {
+            bytes.space.units(mean, units);
+        }
+        last = recall(&ground, probe, &units, &lists)?;
+        progress.recall(last);
+    }
+    progress.ended(end);
 
     let mut assignment: Vec<u32> = try_zeroed(n, "assignment")?;
     for j in 0..lists.len() {
         lists.of(j).iter().for_each(|&row| assignment[row as usize] = j as u32);
     }
-    Ok(Clustering { centroids: finished.means, assignment, objective, passes, converged })
+    Ok(Clustering { centroids: finished.means, assignment, objective, passes, recall: last, end })
+}
+
+/// The recall of the held-out rows of `probe`.
+fn recall(ground: &Ground<'_>, probe: &mut Probe, units: &[f32], lists: &Lists) -> Result<f64> {
+    let sizes: Vec<u32> = (0..lists.len()).map(|j| lists.size(j) as u32).collect();
+    // The rows asked for are few: a bit each finds them among all.
+    let mut asked = vec![0u64; lists.order().len().div_ceil(64)];
+    probe.rows().iter().for_each(|&row| asked[row as usize / 64] |= 1 << (row % 64));
+    let mut labels = vec![0u32; probe.rows().len()];
+    for j in 0..lists.len() {
+        for &row in lists.of(j) {
+            if asked[row as usize / 64] >> (row % 64) & 1 == 1 {
+                labels[probe.rows().partition_point(|&r| r < row)] = j as u32;
+            }
+        }
+    }
+    probe.measure(ground, units, &sizes, &labels)
 }
 
 /// Scales every centroid but a zero one to length 1.

@@ -5,12 +5,12 @@
 
 use super::Job;
 use super::assign::{Answer, assign_here};
+use super::blocks::Blocks;
 use super::lists::Lists;
-use crate::buffer::Buffer;
 use crate::error::{Result, try_zeroed};
 use crate::ivf::TopK;
 use crate::ivf::bytes::ByteCentroids;
-use crate::kernels::{Best, LANES, Panels};
+use crate::kernels::{Best, Panels};
 
 /// Rows in one work item, about.
 const ITEM: usize = 2048;
@@ -18,8 +18,7 @@ const ITEM: usize = 2048;
 /// The centroids of a pass, laid out for finding the nearest of one another.
 pub(super) struct Neighbours<'a> {
     centroids: &'a ByteCentroids,
-    blocks: Buffer,
-    stride: usize,
+    blocks: Blocks,
 }
 
 /// Memory of one work item.
@@ -33,23 +32,16 @@ pub(super) struct Scratch {
 
 impl<'a> Neighbours<'a> {
     pub(super) fn new(centroids: &'a ByteCentroids) -> Result<Self> {
-        let stride = centroids.codes(0).len() * LANES;
-        let mut blocks = Buffer::zeroed(centroids.len().div_ceil(LANES) * stride, "centroid blocks")?;
+        let mut blocks = Blocks::new(centroids.len(), centroids.codes(0).len())?;
         for i in 0..centroids.len() {
-            let block = &mut blocks.bytes_mut()[i / LANES * stride..][..stride];
-            for (group, codes) in block.chunks_exact_mut(LANES * 4).zip(centroids.codes(i).chunks_exact(4)) {
-                for (byte, &code) in group[i % LANES * 4..].iter_mut().zip(codes) {
-                    *byte = (i32::from(code) + 128) as u8;
-                }
-            }
+            blocks.set(i, centroids.codes(i).iter().map(|&code| (i32::from(code) + 128) as u8));
         }
-        Ok(Self { centroids, blocks, stride })
+        Ok(Self { centroids, blocks })
     }
 
     pub(super) fn scratch(&self, job: &Job) -> Result<Scratch> {
-        let lanes = self.centroids.len().next_multiple_of(LANES);
         Ok(Scratch {
-            products: try_zeroed(lanes, "centroid products")?,
+            products: try_zeroed(self.blocks.lanes(), "centroid products")?,
             scores: try_zeroed(self.centroids.len(), "centroid products")?,
             top: TopK::with_kernels(job.kernels, 0),
             ids: Vec::new(),
@@ -59,7 +51,7 @@ impl<'a> Neighbours<'a> {
     /// Leaves the `width` centroids nearest to centroid `j`, itself among them, in `scratch.ids`.
     pub(super) fn find(&self, job: &Job, j: usize, width: usize, scratch: &mut Scratch) {
         let codes = self.centroids.codes(j);
-        job.kernels.u8_blocks(codes, self.blocks.bytes(), self.stride, &mut scratch.products);
+        self.blocks.products(job.kernels, codes, &mut scratch.products);
         // Blocks hold q + 128, so 128 sum q comes off; then 2 <a, b> - |b|^2 ranks as the distance does.
         let shift: i32 = 128 * codes.iter().map(|&q| i32::from(q)).sum::<i32>();
         for (i, (score, product)) in scratch.scores.iter_mut().zip(&scratch.products).enumerate() {

@@ -124,7 +124,7 @@ fn lists_are_the_same_for_any_threads_and_any_simd_level() {
             let Some(kernels) = at(level) else { continue };
             let exec = Exec::new(threads);
             let found =
-                cluster_with(kernels, &rows, 19, &params(90), &exec, &Watch::NONE, &Progress::default()).unwrap();
+                cluster_with(kernels, &rows, 19, &[], &params(90), &exec, &Watch::NONE, &Progress::default()).unwrap();
             let bits = |c: &Clustering| c.centroids.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
             assert_eq!(bits(&found), bits(&best), "{threads} threads, {level:?}");
             assert_eq!(found.assignment, best.assignment);
@@ -174,11 +174,12 @@ fn passes_and_tolerance_bound_the_work() {
     let rows = mixture(2000, 10, 20, 6);
     for (max_iters, passes) in [(0, 1), (1, 1), (3, 3), (8, 8), (1000, 8)] {
         let found = run(&rows, 10, &Params { max_iters, ..params(60) });
-        assert_eq!((found.passes, found.converged), (passes, false));
+        let end = if max_iters < 8 { EndReason::MaxIters } else { EndReason::Schedule };
+        assert_eq!((found.passes, found.end), (passes, end));
         check(&rows, 10, 60, &found);
     }
     let found = run(&rows, 10, &Params { tolerance: 0.5, ..params(60) });
-    assert!(found.converged && found.passes < 8, "{} passes", found.passes);
+    assert!(found.end == EndReason::Tolerance && found.passes < 8, "{} passes", found.passes);
 }
 
 #[test]
@@ -231,7 +232,7 @@ fn cancellation_is_noticed_within_a_tenth_of_a_second() {
             Instant::now()
         });
         let exec = Exec::new(2);
-        let result = cluster_with(kernels, &rows, 64, &params(900), &exec, &watch, &Progress::default());
+        let result = cluster_with(kernels, &rows, 64, &[], &params(900), &exec, &watch, &Progress::default());
         let ended = Instant::now();
         assert!(matches!(result, Err(Error::Cancelled)), "after {delay} ms");
         ended.saturating_duration_since(stopper.join().unwrap())
@@ -242,7 +243,7 @@ fn cancellation_is_noticed_within_a_tenth_of_a_second() {
         assert!(least.is_some(), "cancelled after {delay} ms, noticed too late");
     }
     let watch = Watch { cancel: None, deadline: Some(Instant::now() + Duration::from_millis(30)) };
-    let result = cluster_with(kernels, &rows, 64, &params(900), &Exec::new(1), &watch, &Progress::default());
+    let result = cluster_with(kernels, &rows, 64, &[], &params(900), &Exec::new(1), &watch, &Progress::default());
     assert!(matches!(result, Err(Error::Timeout)));
 }
 
@@ -260,4 +261,72 @@ fn the_memory_estimate_covers_the_large_parts() {
     let rows = (n * (dim + 4 + 8 + 16)) as u64;
     assert!((rows..2 * rows).contains(&memory_estimate(n, dim, k)));
     assert!(memory_estimate(usize::MAX, 65_536, 1) > 1 << 60);
+}
+
+/// Mean squared distance of rows to the nearest centroid, in float64.
+fn objective(rows: &[f32], dim: usize, centroids: &[f32]) -> f64 {
+    let nearest = |row: &[f32]| centroids.chunks_exact(dim).map(|c| squared(row, c)).fold(f64::INFINITY, f64::min);
+    rows.chunks_exact(dim).map(nearest).sum::<f64>() / (rows.len() / dim) as f64
+}
+
+/// Refines what a sample gave by all rows in mini-batches; gives the passes.
+fn refine(rows: &[f32], sample: &[f32], dim: usize, params: &Params, threads: usize) -> (Vec<f32>, Vec<Pass>) {
+    let found = run(sample, dim, params);
+    let (exec, watch) = (Exec::new(threads), Watch::NONE);
+    let fit = (sample, &found.assignment[..]);
+    let held_out = mixture(200, dim, 300, 77);
+    let n = rows.len() / dim;
+    let mut refiner = Refiner::new(found.centroids, fit, dim, &held_out, n, params, (&exec, &watch)).unwrap();
+    let mut passes = Vec::new();
+    loop {
+        rows.chunks(500 * dim).for_each(|batch| refiner.batch(batch).unwrap());
+        passes.push(refiner.end_pass().unwrap());
+        if passes[passes.len() - 1].end != EndReason::Running {
+            return (refiner.finish(), passes);
+        }
+    }
+}
+
+#[test]
+fn mini_batches_improve_on_the_sample_and_come_near_full_assignment() {
+    let (dim, params) = (24, params(200));
+    let rows = mixture(24_000, dim, 300, 11);
+    let sample = &rows[..24_000 / 8 * dim];
+    let (refined, passes) = refine(&rows, sample, dim, &params, 2);
+    let before = objective(&rows, dim, &run(sample, dim, &params).centroids);
+    let after = objective(&rows, dim, &refined);
+    let full = objective(&rows, dim, &run(&rows, dim, &params).centroids);
+    assert!(after < before - 0.5 * (before - full), "sample {before}, refined {after}, full {full}");
+    assert!(passes.len() > 1 && passes[0].objective < before, "{passes:?}");
+    let last = &passes[passes.len() - 1];
+    assert!((after..after * 1.05).contains(&last.objective), "{passes:?} {after}");
+    for threads in [1, 3] {
+        assert_eq!(refine(&rows, sample, dim, &params, threads).0, refined, "{threads} threads");
+    }
+    // A tolerance ends the passes.
+    let (_, passes) = refine(&rows, sample, dim, &Params { tolerance: 0.5, ..params }, 2);
+    assert_eq!((passes.len(), passes[1].end), (2, EndReason::Tolerance));
+}
+
+#[test]
+fn recall_of_held_out_rows_is_measured_and_ends_passes_that_no_longer_help() {
+    // Eighty tight bumps and eighty lists: after the first passes there is nothing left to win.
+    let (dim, params) = (8, params(500));
+    let rows = mixture(40_000, dim, 80, 5);
+    let held_out = mixture(300, dim, 80, 6);
+    let progress = Progress::default();
+    let with = |held_out: &[f32], threads: usize| {
+        cluster_until(&rows, dim, held_out, &params, &Exec::new(threads), &Watch::NONE, &progress).unwrap()
+    };
+    let found = with(&held_out, 2);
+    assert!((0.8..=1.0).contains(&found.recall), "{}", found.recall);
+    let read = progress.read();
+    assert_eq!((read.recall.to_bits(), read.end), (found.recall.to_bits(), found.end));
+    let again = with(&held_out, 3);
+    assert_eq!((again.recall, again.end, again.assignment), (found.recall, found.end, found.assignment));
+    // Without held-out rows there is no such rule.
+    let blind = with(&[], 2);
+    assert_eq!((blind.recall, blind.end, blind.passes), (0.0, EndReason::Schedule, 8));
+    // Rows without any structure: no pass helps for long.
+    assert!(found.passes <= blind.passes);
 }

@@ -1,17 +1,23 @@
 //! Quantizers: how the vectors of a list are coded, and how a block of codes is scored.
 //!
-//! One scheme a file, each a [`Scheme`], closed under [`Quantizer`]. All code 16 vectors to a block in the layouts of
+//! One scheme a file, each a `Scheme`, closed under [`Quantizer`]. All code 16 vectors to a block in the layouts of
 //! [`crate::kernels`]. Scores are on the scale of [`Similarity`], greater = nearer, so lists of any scheme rank
 //! together with exact scores. Knows no files: [`Quantizer::write`] and [`Quantizer::read`] are the bytes the engine
 //! seals, drawn in FORMAT.md.
 
+mod auto;
 mod flat;
-mod sq8;
+mod pq;
+mod rabitq;
+mod rotation;
+mod sq;
 #[cfg(test)]
 mod tests;
 
 pub use flat::Flat;
-pub use sq8::Sq8;
+pub use pq::Pq;
+pub use rabitq::RaBitQ;
+pub use sq::Sq;
 
 use zeroize::Zeroize;
 
@@ -19,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::exec::{Exec, Watch};
 use crate::ivf::Centroids;
 use crate::kernels::{Kernels, LANES};
-use crate::types::{MAX_DIMENSION, QuantizerKind, QuantizerSpec, Similarity};
+use crate::types::{MAX_DIMENSION, QuantizerKind, QuantizerSpec, Similarity, VectorPrecision};
 
 /// Bytes of the head of a written quantizer: kind u8, similarity u8, zero u16, dimension u32.
 const HEAD: usize = 8;
@@ -82,10 +88,14 @@ trait Scheme {
 /// How the vectors of an index are coded.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Quantizer {
-    /// Full float32 vectors.
+    /// The vectors themselves.
     Flat(Flat),
-    /// Residuals of one byte a dimension.
-    Sq8(Sq8),
+    /// Residuals of 8, 4 or 2 bits a dimension.
+    Sq(Sq),
+    /// Product quantization of residuals.
+    Pq(Pq),
+    /// Rotated residuals of 1 to 8 bits a dimension, with error bounds.
+    RaBitQ(RaBitQ),
 }
 
 /// A query made ready for scoring; reused from query to query.
@@ -94,8 +104,14 @@ pub struct Prepared {
     query: Vec<f32>,
     weights: Vec<f32>,
     codes: Vec<i8>,
+    products: Vec<f32>,
+    tables: Vec<u8>,
     scale: f32,
     offset: f32,
+    /// Of the codes.
+    sum: i32,
+    /// What error bounds are multiplied with.
+    slack: f32,
 }
 
 impl Prepared {
@@ -104,11 +120,13 @@ impl Prepared {
         self.query.zeroize();
         self.weights.zeroize();
         self.codes.zeroize();
+        self.products.zeroize();
+        self.tables.zeroize();
     }
 }
 
 impl Quantizer {
-    /// Fits a quantizer of `spec`, whose parameters are filled in, to a sample.
+    /// Fits a quantizer of `spec`, whose parameters are filled in, to a sample. `Flat` is of float32.
     pub fn train(spec: QuantizerSpec, similarity: Similarity, sample: &Sample<'_>) -> Result<Self> {
         let dim = sample.centroids.dim();
         spec.check(dim as u32)?;
@@ -119,24 +137,37 @@ impl Quantizer {
         if let Some(&list) = sample.lists.iter().find(|&&list| list as usize >= sample.centroids.len()) {
             return Err(Error::invalid("list", list, "below the number of centroids"));
         }
-        match spec {
-            QuantizerSpec::Flat => Ok(Self::flat(similarity, dim)),
-            QuantizerSpec::Sq { bits: 8 } => Sq8::train(similarity, sample).map(Self::Sq8),
-            _ => Err(Error::Unsupported { what: "this quantizer" }),
+        match spec.resolve(dim as u32) {
+            QuantizerSpec::Flat => Ok(Self::flat(similarity, dim, VectorPrecision::F32)),
+            QuantizerSpec::Sq { bits } => Sq::train(bits, similarity, sample).map(Self::Sq),
+            QuantizerSpec::Pq { m, bits, rotation } => Pq::train(similarity, (m, bits, rotation), sample).map(Self::Pq),
+            QuantizerSpec::RaBitQ { bits } => Ok(Self::RaBitQ(RaBitQ::train(bits, similarity, sample))),
         }
     }
 
     fn scheme(&self) -> &dyn Scheme {
         match self {
             Self::Flat(flat) => flat,
-            Self::Sq8(sq8) => sq8,
+            Self::Sq(sq) => sq,
+            Self::Pq(pq) => pq,
+            Self::RaBitQ(rabitq) => rabitq,
         }
     }
 
-    /// The quantizer that codes nothing: exact scores, nothing to train.
+    /// The quantizer that codes nothing: exact scores, nothing to train. Float16 rounds vectors, so its scores are exact
+    /// for those that were rounded before.
     #[must_use]
-    pub fn flat(similarity: Similarity, dim: usize) -> Self {
-        Self::Flat(Flat::new(similarity, dim))
+    pub fn flat(similarity: Similarity, dim: usize, precision: VectorPrecision) -> Self {
+        Self::Flat(Flat::new(similarity, dim, precision))
+    }
+
+    /// How codes that are the vectors themselves keep them; `None` for the others.
+    #[must_use]
+    pub fn precision(&self) -> Option<VectorPrecision> {
+        match self {
+            Self::Flat(flat) => Some(flat.precision()),
+            _ => None,
+        }
     }
 
     /// Which scheme, with all parameters filled in.
@@ -207,7 +238,7 @@ impl Quantizer {
     }
 
     /// Writes into `out` (`dim` values) the vector at `position` of the list of `centroid`, as its code says: exact
-    /// for flat codes, see the schemes for the error of the others.
+    /// for flat codes of float32, see the schemes for the error of the others.
     pub fn decode(&self, centroid: &[f32], blocks: &[u8], position: usize, out: &mut [f32]) {
         assert_eq!(out.len(), self.dim(), "vector of another dimension");
         let block = &blocks[position / LANES * self.block_bytes()..][..self.block_bytes()];
@@ -241,8 +272,10 @@ impl Quantizer {
         }
         let dim = dim as usize;
         let read = match kind {
-            k if k == QuantizerKind::Flat as u8 => body.is_empty().then(|| Self::flat(similarity, dim)),
-            k if k == QuantizerKind::Sq as u8 => Sq8::read(similarity, dim, body).map(Self::Sq8),
+            k if k == QuantizerKind::Flat as u8 => Flat::read(similarity, dim, body).map(Self::Flat),
+            k if k == QuantizerKind::Sq as u8 => Sq::read(similarity, dim, body).map(Self::Sq),
+            k if k == QuantizerKind::Pq as u8 => Pq::read(similarity, dim, body).map(Self::Pq),
+            k if k == QuantizerKind::RaBitQ as u8 => RaBitQ::read(similarity, dim, body).map(Self::RaBitQ),
             _ => None,
         };
         read.ok_or(corrupt)

@@ -38,10 +38,10 @@ fn spaces_are_made_listed_found_and_dropped() {
     each(|s| {
         assert_eq!(s.spaces().unwrap(), []);
         assert_eq!(s.find_space("one").unwrap(), None);
-        s.create_space("zwei \u{1f600} / \" '", B, b"b").unwrap();
-        s.create_space("one", A, b"a").unwrap();
-        assert!(matches!(s.create_space("one", [9; 16], b""), Err(Error::AlreadyExists { .. })));
-        assert!(matches!(s.create_space("other", A, b""), Err(Error::AlreadyExists { .. })));
+        s.create_space("zwei \u{1f600} / \" '", B, b"b", &[]).unwrap();
+        s.create_space("one", A, b"a", &[]).unwrap();
+        assert!(matches!(s.create_space("one", [9; 16], b"", &[]), Err(Error::AlreadyExists { .. })));
+        assert!(matches!(s.create_space("other", A, b"", &[]), Err(Error::AlreadyExists { .. })));
         let listed = s.spaces().unwrap();
         assert_eq!(listed, [("one".to_owned(), A), ("zwei \u{1f600} / \" '".to_owned(), B)]);
         assert_eq!(s.find_space("one").unwrap(), Some(A));
@@ -56,15 +56,30 @@ fn spaces_are_made_listed_found_and_dropped() {
         assert_eq!(s.len(B, name(1)).unwrap(), 1);
         assert!(matches!(s.commit(A, 1, b"", &[], &[]), Err(Error::NotFound { .. })));
         assert!(matches!(s.put_new(A, name(2), b""), Err(Error::NotFound { .. })));
-        s.create_space("one", [3; 16], b"again").unwrap();
+        s.create_space("one", [3; 16], b"again", &[]).unwrap();
         assert_eq!(s.list([3; 16]).unwrap(), []);
+    });
+}
+
+#[test]
+fn a_space_is_made_with_its_first_objects_or_not_at_all() {
+    each(|s| {
+        let (x, y) = (bytes(1, 5000), bytes(2, 300_000));
+        s.create_space("i", A, b"1", &[(name(1), &x), (name(2), &y)]).unwrap();
+        let mut out = vec![0; y.len()];
+        s.get(A, name(2), 0, &mut out).unwrap();
+        assert!(out == y && s.len(A, name(1)).unwrap() == 5000);
+        assert!(matches!(s.create_space("i", B, b"2", &[(name(3), &x)]), Err(Error::AlreadyExists { .. })));
+        assert_eq!((s.head(B).unwrap(), s.list(B).unwrap()), (None, vec![]));
+        s.commit(A, 1, b"2", &[], &[name(1)]).unwrap();
+        assert_eq!(s.list(A).unwrap().len(), 1);
     });
 }
 
 #[test]
 fn a_commit_is_whole_or_nothing_and_wins_its_number_once() {
     each(|s| {
-        s.create_space("i", A, b"1").unwrap();
+        s.create_space("i", A, b"1", &[]).unwrap();
         s.put_new(A, name(0), b"old").unwrap();
         let (x, y) = (bytes(1, 5000), bytes(2, 300_000));
         s.commit(A, 1, b"2", &[(name(1), &x), (name(2), &y)], &[name(0), name(99)]).unwrap();
@@ -88,7 +103,7 @@ fn a_commit_is_whole_or_nothing_and_wins_its_number_once() {
 #[test]
 fn objects_are_immutable_and_ranges_are_whole() {
     each(|s| {
-        s.create_space("i", A, b"").unwrap();
+        s.create_space("i", A, b"", &[]).unwrap();
         // Around the borders of chunk rows and of pages.
         for (n, len) in [0, 1, 4095, 16384, 262_143, 262_144, 262_145, 524_288, 1_000_003].into_iter().enumerate() {
             let (n, content) = (name(n as u64), bytes(n as u64, len));
@@ -119,7 +134,7 @@ fn objects_are_immutable_and_ranges_are_whole() {
 #[test]
 fn many_threads_race_and_one_wins_each_number() {
     each(|s| {
-        s.create_space("i", A, b"").unwrap();
+        s.create_space("i", A, b"", &[]).unwrap();
         let wins = AtomicU32::new(0);
         std::thread::scope(|scope| {
             for t in 0..4u64 {
@@ -154,7 +169,7 @@ fn many_threads_race_and_one_wins_each_number() {
 fn faults_strike_once_where_they_were_planted() {
     use super::fault::Fault;
     let s = FaultStore::new(Arc::new(MemoryStore::new()));
-    s.create_space("i", A, b"").unwrap();
+    s.create_space("i", A, b"", &[]).unwrap();
     s.plant(1, Fault::Applied);
     s.put_new(A, name(1), b"one").unwrap();
     assert!(matches!(s.put_new(A, name(2), b"two"), Err(Error::Io { .. })));

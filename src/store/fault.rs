@@ -102,8 +102,8 @@ impl Store for FaultStore {
         self.call(|| self.inner.find_space(name))
     }
 
-    fn create_space(&self, name: &str, id: SpaceId, head: &[u8]) -> Result<()> {
-        self.call(|| self.inner.create_space(name, id, head))
+    fn create_space(&self, name: &str, id: SpaceId, head: &[u8], puts: &[(Name, &[u8])]) -> Result<()> {
+        self.call(|| self.inner.create_space(name, id, head, puts))
     }
 
     fn drop_space(&self, id: SpaceId) -> Result<bool> {

@@ -73,14 +73,15 @@ impl Store for MemoryStore {
         Ok(self.inner.read().catalog.get(name).copied())
     }
 
-    fn create_space(&self, name: &str, id: SpaceId, head: &[u8]) -> Result<()> {
+    fn create_space(&self, name: &str, id: SpaceId, head: &[u8], puts: &[(Name, &[u8])]) -> Result<()> {
         let mut inner = self.inner.write();
         if inner.catalog.contains_key(name) || inner.spaces.contains_key(&id) {
             return Err(Error::AlreadyExists { what: "index" });
         }
         inner.catalog.insert(name.to_owned(), id);
         let head = Head { seq: 1, bytes: head.to_vec() };
-        inner.spaces.insert(id, Space { head, objects: HashMap::new() });
+        let objects = puts.iter().map(|(name, bytes)| (*name, Arc::new(bytes.to_vec()))).collect();
+        inner.spaces.insert(id, Space { head, objects });
         Ok(())
     }
 

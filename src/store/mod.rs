@@ -73,8 +73,9 @@ pub trait Store: Send + Sync {
     /// The id of the space called `name`.
     fn find_space(&self, name: &str) -> Result<Option<SpaceId>>;
 
-    /// Makes a space with head 1, durably. [`Error::AlreadyExists`] when the name or the id is taken.
-    fn create_space(&self, name: &str, id: SpaceId, head: &[u8]) -> Result<()>;
+    /// Makes a space with head 1 and the objects `puts`, durably and in one step. [`Error::AlreadyExists`] when the name or
+    /// the id is taken.
+    fn create_space(&self, name: &str, id: SpaceId, head: &[u8], puts: &[(Name, &[u8])]) -> Result<()>;
 
     /// Removes a space and all it holds in one step. `false` when there was none.
     fn drop_space(&self, id: SpaceId) -> Result<bool>;

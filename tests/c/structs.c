@@ -75,20 +75,52 @@ static void fields_of_an_index(cyborg_db *db) {
     REFUSED(INVALID_ARGUMENT, dimension, CYBORG_MAX_DIMENSION + 1);
     REFUSED(INVALID_ARGUMENT, metric, 5);
     REFUSED(INVALID_ARGUMENT, metric, -1);
-    REFUSED(UNSUPPORTED, quantizer, 3);
+    REFUSED(OK, quantizer, CYBORG_QUANTIZER_PQ);
+    REFUSED(OK, quantizer, CYBORG_QUANTIZER_RABITQ);
+    REFUSED(UNSUPPORTED, quantizer, 5);
     REFUSED(UNSUPPORTED, quantizer, -1);
-    REFUSED(INVALID_ARGUMENT, sq_bits, 8); /* without quantizer SQ */
+    REFUSED(INVALID_ARGUMENT, sq_bits, 8); /* each without its quantizer */
+    REFUSED(INVALID_ARGUMENT, pq_m, 1);
+    REFUSED(INVALID_ARGUMENT, pq_bits, 8);
+    REFUSED(INVALID_ARGUMENT, pq_rotation, 1);
+    REFUSED(INVALID_ARGUMENT, rabitq_bits, 4);
+    REFUSED(OK, vector_precision, CYBORG_VECTOR_PRECISION_F32);
+    REFUSED(OK, vector_precision, CYBORG_VECTOR_PRECISION_F16);
+    REFUSED(INVALID_ARGUMENT, vector_precision, 3);
+    REFUSED(UNSUPPORTED, reserved, 1);
     REFUSED(INVALID_ARGUMENT, id_kind, 3);
     REFUSED(INVALID_ARGUMENT, auto_train_disabled, 2);
     REFUSED(INVALID_ARGUMENT, target_recall, 1.5f);
     REFUSED(INVALID_ARGUMENT, target_recall, -0.5f);
     REFUSED(INVALID_ARGUMENT, target_recall, NAN);
-    cyborg_index_options sq = CYBORG_INDEX_OPTIONS_INIT;
-    sq.quantizer = CYBORG_QUANTIZER_SQ;
-    sq.sq_bits = 8;
-    CHECK(create_with(db, &sq) == CYBORG_STATUS_OK);
-    sq.sq_bits = 4;
-    CHECK(create_with(db, &sq) == CYBORG_STATUS_UNSUPPORTED);
+    for (uint32_t bits = 0; bits < 260; bits++) {
+        cyborg_index_options sq = CYBORG_INDEX_OPTIONS_INIT, pq = sq, rabitq = sq;
+        sq.quantizer = CYBORG_QUANTIZER_SQ, sq.sq_bits = bits;
+        pq.quantizer = CYBORG_QUANTIZER_PQ, pq.pq_bits = bits;
+        rabitq.quantizer = CYBORG_QUANTIZER_RABITQ, rabitq.rabitq_bits = bits;
+        const int known[] = {bits == 0 || bits == 2 || bits == 4 || bits == 8, bits == 0 || bits == 4 || bits == 8, bits <= 8};
+        CHECK(create_with(db, &sq) == (known[0] ? CYBORG_STATUS_OK : CYBORG_STATUS_INVALID_ARGUMENT));
+        CHECK(create_with(db, &pq) == (known[1] ? CYBORG_STATUS_OK : CYBORG_STATUS_INVALID_ARGUMENT));
+        CHECK(create_with(db, &rabitq) == (known[2] ? CYBORG_STATUS_OK : CYBORG_STATUS_INVALID_ARGUMENT));
+    }
+    cyborg_index_options pq = CYBORG_INDEX_OPTIONS_INIT;
+    pq.quantizer = CYBORG_QUANTIZER_PQ, pq.dimension = 10, pq.pq_m = 10, pq.pq_rotation = 1;
+    CHECK(create_with(db, &pq) == CYBORG_STATUS_OK);
+    pq.pq_m = 11; /* more than dimensions */
+    CHECK(create_with(db, &pq) == CYBORG_STATUS_INVALID_ARGUMENT);
+    pq.dimension = 0; /* not known yet: refused by the first upsert */
+    CHECK(create_with(db, &pq) == CYBORG_STATUS_OK);
+    pq.pq_rotation = 2;
+    CHECK(create_with(db, &pq) == CYBORG_STATUS_INVALID_ARGUMENT);
+    cyborg_index *index = NULL;
+    pq.pq_rotation = 0, pq.id_kind = CYBORG_ID_KIND_U64;
+    OK(cyborg_index_create(db, "late", KEY, 32, &pq, &index, &err));
+    const float vectors[10] = {1};
+    const uint64_t id = 7;
+    cyborg_batch batch = CYBORG_BATCH_INIT;
+    batch.count = 1, batch.dimension = 10, batch.vectors = vectors, batch.id_numbers = &id;
+    EXPECT(INVALID_ARGUMENT, cyborg_index_upsert(index, &batch, NULL, NULL, &err));
+    cyborg_index_free(index);
 }
 
 static void sizes_of_outputs(cyborg_index *index) {

@@ -53,7 +53,18 @@ static void bad_options(cyborg_db *db) {
     fill_u64(index, 0, 1000, DIM);
     cyborg_train_options options = CYBORG_TRAIN_OPTIONS_INIT;
     options.tolerance = -1;
-    EXPECT(INVALID_ARGUMENT, cyborg_index_train(index, &options, NULL, NULL, &err));
+    cyborg_error *err = NULL;
+    cyborg_training *job = NULL;
+    CHECK(cyborg_index_train(index, &options, NULL, &job, &err) == CYBORG_STATUS_INVALID_ARGUMENT && job == NULL);
+    CHECK(strcmp(cyborg_error_field(err), "tolerance") == 0 && strcmp(cyborg_error_value(err), "-1") == 0);
+    CHECK(strstr(cyborg_error_allowed(err), "0 or more") != NULL);
+    cyborg_error_free(err);
+    options.tolerance = 0, options.max_memory_mb = 1; /* more than that is needed */
+    CHECK(cyborg_index_train(index, &options, NULL, &job, &err) == CYBORG_STATUS_NO_MEMORY && job == NULL);
+    CHECK(cyborg_error_needed(err) > cyborg_error_got(err) && cyborg_error_got(err) == 1 << 20);
+    CHECK(cyborg_error_field(err) == NULL && cyborg_error_value(err) == NULL && cyborg_error_allowed(NULL) == NULL);
+    cyborg_error_free(err);
+    options.max_memory_mb = 0;
     options.tolerance = NAN;
     EXPECT(INVALID_ARGUMENT, cyborg_index_train(index, &options, NULL, NULL, &err));
     CHECK(is_trained(index) == 0);
@@ -142,6 +153,57 @@ static void background(cyborg_db *db) {
     cyborg_index_free(index);
 }
 
+/* Jobs of several indexes: in order, with places; a cancelled one leaves at once; closing ends them all. */
+static void queue(void) {
+    cyborg_db *db = open_memory();
+    const char *const names[] = {"c", "a", "b"};
+    cyborg_index *index[3];
+    cyborg_training *job[3];
+    for (int i = 0; i < 3; i++) {
+        index[i] = create_u64(db, names[i], DIM);
+        fill_u64(index[i], 0, N, DIM);
+        job[i] = long_job(index[i]);
+    }
+    cyborg_training_list *list = NULL;
+    OK(cyborg_db_training_jobs(db, &list, &err));
+    size_t n = cyborg_training_list_count(list), len = 0;
+    CHECK(n >= 2 && n <= 3); /* the first may have ended */
+    for (size_t i = 0; i < n; i++) {
+        CHECK(strcmp(cyborg_training_list_name(list, i, &len), names[3 - n + i]) == 0 && len == 1);
+        CHECK(cyborg_training_list_kind(list, i) == CYBORG_TRAINING_KIND_INDEX);
+        cyborg_training_progress progress = CYBORG_TRAINING_PROGRESS_INIT;
+        OK(cyborg_training_list_progress(list, i, &progress, &err));
+        const int runs = cyborg_training_list_place(list, i) == 0;
+        CHECK(progress.state == (runs ? CYBORG_TRAINING_RUNNING : CYBORG_TRAINING_QUEUED) && (!runs || i == 0));
+    }
+    cyborg_training_progress progress = CYBORG_TRAINING_PROGRESS_INIT;
+    EXPECT(INVALID_ARGUMENT, cyborg_training_list_progress(list, n, &progress, &err));
+    EXPECT(NULL_ARGUMENT, cyborg_training_list_progress(list, 0, NULL, &err));
+    EXPECT(NULL_ARGUMENT, cyborg_training_list_progress(NULL, 0, &progress, &err));
+    CHECK(cyborg_training_list_name(list, n, &len) == NULL && len == 0 && cyborg_training_list_kind(list, n) == 0);
+    CHECK(cyborg_training_list_count(NULL) == 0 && cyborg_training_list_place(NULL, 0) == 0);
+    cyborg_training_list_free(list);
+    cyborg_training_list_free(NULL);
+    EXPECT(NULL_ARGUMENT, cyborg_db_training_jobs(db, NULL, &err));
+
+    cyborg_training_state state = 0;
+    OK(cyborg_training_cancel(job[2], &err));
+    OK(cyborg_training_wait(job[2], 0, &state, &err));
+    CHECK(state == CYBORG_TRAINING_CANCELLED || state == CYBORG_TRAINING_RUNNING);
+    OK(cyborg_db_close(db, &err));
+    for (int i = 0; i < 3; i++) { /* the handles are good for what was */
+        OK(cyborg_training_wait(job[i], 0, &state, &err));
+        CHECK(state == CYBORG_TRAINING_CANCELLED || state == CYBORG_TRAINING_TRAINED);
+        if (state == CYBORG_TRAINING_CANCELLED) EXPECT(CANCELLED, cyborg_training_result(job[i], &err));
+        cyborg_training_free(job[i]);
+        cyborg_index_free(index[i]);
+    }
+    list = (cyborg_training_list *)&list;
+    EXPECT(CLOSED, cyborg_db_training_jobs(db, &list, &err));
+    CHECK(list == NULL);
+    cyborg_db_free(db);
+}
+
 static void deadline(cyborg_db *db) {
     cyborg_index *index = create_u64(db, "deadline", DIM);
     fill_u64(index, 0, N, DIM);
@@ -171,6 +233,15 @@ static void by_itself(cyborg_db *db) {
     batch.count = 1, batch.dimension = DIM, batch.vectors = vectors, batch.id_numbers = &id;
     OK(cyborg_index_upsert(index, &batch, NULL, &result, &err));
     CHECK(result.training_triggered == 1 && result.vector_count == 501 && result.threshold == 500);
+    char text[CYBORG_UPSERT_MESSAGE_LEN], cut[9];
+    size_t length = cyborg_upsert_message(&result, text, sizeof text);
+    CHECK(strcmp(text, "Training started (vectors: 501, threshold: 500)") == 0 && length == strlen(text));
+    CHECK(cyborg_upsert_message(&result, cut, sizeof cut) == length && strcmp(cut, "Training") == 0);
+    CHECK(cyborg_upsert_message(&result, NULL, 0) == length && cyborg_upsert_message(NULL, cut, 1) == 0 && cut[0] == 0);
+    result.vector_count = UINT64_MAX, result.threshold = UINT64_MAX;
+    CHECK(cyborg_upsert_message(&result, NULL, 0) < CYBORG_UPSERT_MESSAGE_LEN);
+    result.training_triggered = 0;
+    CHECK(cyborg_upsert_message(&result, text, sizeof text) == 0 && text[0] == '\0');
     free(vectors);
     while (is_training(index) == 1) {
         const struct timespec pause = {0, 1000000};
@@ -186,6 +257,7 @@ int main(void) {
     bad_options(db);
     blocking(db);
     background(db);
+    queue();
     deadline(db);
     by_itself(db);
     cyborg_db_free(db);

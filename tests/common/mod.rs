@@ -8,9 +8,32 @@ use cyborg::engine::*;
 use cyborg::error::Result;
 use cyborg::exec::Watch;
 use cyborg::rng::Rng;
-use cyborg::types::Metric;
+use cyborg::types::{Metric, QuantizerSpec};
 
 pub const KEY: [u8; 32] = [7; 32];
+
+/// Every scheme with every number of bits that codes in a way of its own.
+pub const QUANTIZERS: [QuantizerSpec; 12] = [
+    QuantizerSpec::Flat,
+    QuantizerSpec::SQ8,
+    QuantizerSpec::SQ4,
+    QuantizerSpec::SQ2,
+    QuantizerSpec::Pq { m: 0, bits: 4, rotation: false },
+    QuantizerSpec::Pq { m: 0, bits: 8, rotation: false },
+    QuantizerSpec::Pq { m: 0, bits: 4, rotation: true },
+    QuantizerSpec::RaBitQ { bits: 1 },
+    QuantizerSpec::RaBitQ { bits: 2 },
+    QuantizerSpec::RaBitQ { bits: 3 },
+    QuantizerSpec::RaBitQ { bits: 4 },
+    QuantizerSpec::RaBitQ { bits: 8 },
+];
+
+/// `x` rounded to float16, halves to even, by the definition of the format.
+pub fn half(x: f32) -> f32 {
+    // 10 bits behind the leading one, 24 bits behind the point at least.
+    let step = f64::from(x.abs()).log2().floor().max(-14.0) - 10.0;
+    ((f64::from(x) / step.exp2()).round_ties_even() * step.exp2()) as f32
+}
 
 /// How much longer than usual long tests take: `CYBORG_SOAK`, 1 unless set (`make soak`).
 pub fn soak() -> f64 {

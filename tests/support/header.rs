@@ -8,8 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Files of `src/ffi` in the order of the header. A section may name types of the sections before it.
-pub const SECTIONS: [&str; 11] =
-    ["error", "version", "call", "names", "db", "index", "columns", "items", "training", "search", "upkeep"];
+pub const SECTIONS: [&str; 15] = [
+    "error", "version", "call", "names", "queue", "db", "index", "describe", "columns", "items", "training", "record",
+    "model", "search", "upkeep",
+];
 
 pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -120,25 +122,25 @@ fn wrap(declaration: &str) -> Vec<String> {
 }
 
 /// Appends `#define CYBORG_X_INIT {sizeof(cyborg_x), 0, ...}` to every struct that starts with `struct_size`. All
-/// fields are named by position, so that neither C nor C++ warns of missing ones.
+/// fields are named by position (an array as `{0}`), so that neither C nor C++ warns of missing ones.
 fn with_initialisers(text: &str) -> String {
-    let (mut out, mut fields, mut sized) = (String::new(), 0usize, false);
+    let (mut out, mut fields, mut sized) = (String::new(), Vec::new(), false);
     for line in text.lines() {
         out.push_str(line.trim_end());
         out.push('\n');
         let code = line.trim();
         if line.starts_with("typedef struct") && code.ends_with('{') {
-            (fields, sized) = (0, false);
+            (fields, sized) = (Vec::new(), false);
         } else if line.starts_with(' ') && code.ends_with(';') && !code.starts_with('*') {
-            sized |= fields == 0 && code == "uint32_t struct_size;";
-            fields += 1;
+            sized |= fields.is_empty() && code == "uint32_t struct_size;";
+            fields.push(if code.ends_with("];") { ", {0}" } else { ", 0" });
         } else if let Some(name) = line.strip_prefix("} ").and_then(|l| l.strip_suffix(';')) {
             if sized {
-                let zeroes = ", 0".repeat(fields - 1);
+                let zeroes = fields[1..].concat();
                 let _ = writeln!(out, "\n/** Sets struct_size and zeroes all other fields. */");
                 let _ = writeln!(out, "#define {}_INIT {{sizeof({name}){zeroes}}}", name.to_uppercase());
             }
-            fields = 0;
+            fields.clear();
         }
     }
     out

@@ -6,7 +6,7 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::bytes::{add_products, split_signed, split_unsigned};
+use super::codes::{add_products, split_signed, split_unsigned};
 use crate::kernels::panels::{PANEL_GROUP, Rows, WIDTH, offer2};
 use crate::kernels::{Best, GROUP, Panels};
 
@@ -15,13 +15,13 @@ const ROWS: usize = 4;
 /// Lanes of a register.
 const LANES: usize = 8;
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn assign(rows: Rows, panels: &Panels, out: &mut [Best]) {
     out.fill(Best::NONE);
     each_tile::<false>(rows, panels, |row, found| out[row].offer(found));
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn assign2(rows: Rows, panels: &Panels, out: &mut [[Best; 2]]) {
     out.fill([Best::NONE; 2]);
     each_tile::<true>(rows, panels, |row, found| offer2(&mut out[row], found));
@@ -29,7 +29,7 @@ pub(super) fn assign2(rows: Rows, panels: &Panels, out: &mut [[Best; 2]]) {
 
 /// Runs all rows over each run of panels and gives the lanes' best (two) of every row to `take`.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn each_tile<const TWO: bool>(rows: Rows, panels: &Panels, mut take: impl FnMut(usize, Best)) {
     for run in panels.runs() {
         let mut row = 0;
@@ -50,7 +50,7 @@ struct Lanes {
     position: [__m256i; 2],
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn tile<const R: usize, const TWO: bool>(
     rows: Rows,
     first: usize,
@@ -93,7 +93,7 @@ fn tile<const R: usize, const TWO: bool>(
 /// Scores of `R` rows (given by their starts) against 16 centroids of panel `p`: its first or second half. Each row
 /// must have 4 bytes for each group of a panel.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn product<const R: usize>(
     starts: &[*const u8; R],
     panels: &Panels,
@@ -121,7 +121,7 @@ unsafe fn product<const R: usize>(
 
 /// Takes 8 new scores of higher positions into the lanes.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn keep<const TWO: bool>(mut old: Lanes, score: __m256i, position: __m256i) -> Lanes {
     let first = _mm256_cmpgt_epi32(score, old.score[0]);
     if TWO {
@@ -136,7 +136,7 @@ fn keep<const TWO: bool>(mut old: Lanes, score: __m256i, position: __m256i) -> L
 }
 
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn to_array(register: __m256i) -> [i32; LANES] {
     let mut out = [0; LANES];
     // SAFETY: `out` is 8 integers.

@@ -1,6 +1,6 @@
-//! Float32 kernels with AVX2 and FMA: pairs, rows, flat blocks and the candidate filter.
+//! Float kernels with AVX2, FMA and F16C: pairs, rows, flat blocks, the candidate filter, float16.
 //!
-//! Every sum runs in several registers at once, because one FMA takes 4 cycles and two start each cycle.
+//! Stored vectors are float32 or float16, which a load widens: one body for both. Every sum runs in several registers at once, because one FMA takes 4 cycles and two start each cycle.
 
 use std::arch::x86_64::*;
 
@@ -10,19 +10,69 @@ use crate::types::Similarity;
 /// Floats in a register.
 const WIDTH: usize = 8;
 
-#[target_feature(enable = "avx2,fma")]
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    pair::<false>(a, b)
+/// A stored number; `u16` holds the bits of a float16.
+pub(super) trait Stored: Copy {
+    /// 8 values.
+    ///
+    /// # Safety
+    /// The CPU has the instructions of this level, and 8 values lie at `at`.
+    unsafe fn load(at: *const Self) -> __m256;
+
+    /// The first `left` values (8 when there are more), then 0.
+    ///
+    /// # Safety
+    /// As for `load`, for `left` values; nothing behind them is touched.
+    unsafe fn load_some(left: usize, at: *const Self) -> __m256;
 }
 
-#[target_feature(enable = "avx2,fma")]
-pub(super) fn l2(a: &[f32], b: &[f32]) -> f32 {
-    pair::<true>(a, b)
+impl Stored for f32 {
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn load(at: *const Self) -> __m256 {
+        // SAFETY: as the caller says.
+        unsafe { _mm256_loadu_ps(at) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn load_some(left: usize, at: *const Self) -> __m256 {
+        // SAFETY: as the caller says.
+        unsafe { _mm256_maskload_ps(at, first_lanes(left)) }
+    }
+}
+
+impl Stored for u16 {
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn load(at: *const Self) -> __m256 {
+        // SAFETY: as the caller says.
+        _mm256_cvtph_ps(unsafe { _mm_loadu_si128(at.cast()) })
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn load_some(left: usize, at: *const Self) -> __m256 {
+        let mut some = [0u16; WIDTH];
+        // SAFETY: as the caller says, and at most 8 values are copied into 8 places.
+        unsafe { std::ptr::copy_nonoverlapping(at, some.as_mut_ptr(), left.min(WIDTH)) };
+        // SAFETY: 8 values.
+        unsafe { Self::load(some.as_ptr()) }
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn dot<T: Stored>(a: &[f32], b: &[T]) -> f32 {
+    pair::<T, false>(a, b)
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn l2<T: Stored>(a: &[f32], b: &[T]) -> f32 {
+    pair::<T, true>(a, b)
 }
 
 /// Adds the products (or squared differences) of 8 values to `sum`.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn step<const L2: bool>(sum: __m256, x: __m256, y: __m256) -> __m256 {
     if L2 {
         let d = _mm256_sub_ps(x, y);
@@ -34,22 +84,22 @@ fn step<const L2: bool>(sum: __m256, x: __m256, y: __m256) -> __m256 {
 
 /// A mask of the first `left` (at most 8) lanes.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn first_lanes(left: usize) -> __m256i {
     _mm256_cmpgt_epi32(_mm256_set1_epi32(left.min(WIDTH) as i32), _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0))
 }
 
 /// The sums of four registers, in order.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn four_sums(s: [__m256; 4]) -> __m128 {
     let pairs = _mm256_hadd_ps(_mm256_hadd_ps(s[0], s[1]), _mm256_hadd_ps(s[2], s[3]));
     _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps::<1>(pairs))
 }
 
 #[inline]
-#[target_feature(enable = "avx2,fma")]
-fn pair<const L2: bool>(a: &[f32], b: &[f32]) -> f32 {
+#[target_feature(enable = "avx2,fma,f16c")]
+fn pair<T: Stored, const L2: bool>(a: &[f32], b: &[T]) -> f32 {
     let n = a.len().min(b.len());
     let (a, b) = (a.as_ptr(), b.as_ptr());
     let mut sums = [_mm256_setzero_ps(); 4];
@@ -58,7 +108,7 @@ fn pair<const L2: bool>(a: &[f32], b: &[f32]) -> f32 {
         for (c, sum) in sums.iter_mut().enumerate() {
             let at = j + c * WIDTH;
             // SAFETY: `at + 8 <= n`, the length of both slices.
-            let (x, y) = unsafe { (_mm256_loadu_ps(a.add(at)), _mm256_loadu_ps(b.add(at))) };
+            let (x, y) = unsafe { (_mm256_loadu_ps(a.add(at)), T::load(b.add(at))) };
             *sum = step::<L2>(*sum, x, y);
         }
         j += 4 * WIDTH;
@@ -67,9 +117,8 @@ fn pair<const L2: bool>(a: &[f32], b: &[f32]) -> f32 {
         if j >= n {
             break;
         }
-        let mask = first_lanes(n - j);
-        // SAFETY: the mask keeps the loads inside the `n - j` values left; masked lanes are not touched.
-        let (x, y) = unsafe { (_mm256_maskload_ps(a.add(j), mask), _mm256_maskload_ps(b.add(j), mask)) };
+        // SAFETY: `n - j` values are left of both slices.
+        let (x, y) = unsafe { (f32::load_some(n - j, a.add(j)), T::load_some(n - j, b.add(j))) };
         *sum = step::<L2>(*sum, x, y);
         j += WIDTH;
     }
@@ -78,36 +127,36 @@ fn pair<const L2: bool>(a: &[f32], b: &[f32]) -> f32 {
     _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
 }
 
-#[target_feature(enable = "avx2,fma")]
-pub(super) fn rows(similarity: Similarity, query: &[f32], rows: &[f32], out: &mut [f32]) {
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn rows<T: Stored>(similarity: Similarity, query: &[f32], rows: &[T], out: &mut [f32]) {
     match similarity {
-        Similarity::L2 => rows_by::<true>(query, rows, out),
-        Similarity::Dot => rows_by::<false>(query, rows, out),
+        Similarity::L2 => rows_by::<T, true>(query, rows, out),
+        Similarity::Dot => rows_by::<T, false>(query, rows, out),
     }
 }
 
 #[inline]
-#[target_feature(enable = "avx2,fma")]
-fn rows_by<const L2: bool>(query: &[f32], rows: &[f32], out: &mut [f32]) {
+#[target_feature(enable = "avx2,fma,f16c")]
+fn rows_by<T: Stored, const L2: bool>(query: &[f32], rows: &[T], out: &mut [f32]) {
     let dim = query.len();
     let (four, rest) = out.as_chunks_mut::<4>();
     for (i, out) in four.iter_mut().enumerate() {
-        let sums = four_rows::<L2>(query, &rows[i * 4 * dim..][..4 * dim]);
+        let sums = four_rows::<T, L2>(query, &rows[i * 4 * dim..][..4 * dim]);
         let scores = if L2 { _mm_sub_ps(_mm_setzero_ps(), sums) } else { sums };
         // SAFETY: `out` is four floats.
         unsafe { _mm_storeu_ps(out.as_mut_ptr(), scores) };
     }
     let done = four.len() * 4;
     for (i, out) in rest.iter_mut().enumerate() {
-        let sum = pair::<L2>(query, &rows[(done + i) * dim..][..dim]);
+        let sum = pair::<T, L2>(query, &rows[(done + i) * dim..][..dim]);
         *out = if L2 { -sum } else { sum };
     }
 }
 
 /// Sums of four rows that follow each other; `rows` holds `4 * query.len()` values. The next four are prefetched.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
-fn four_rows<const L2: bool>(query: &[f32], rows: &[f32]) -> __m128 {
+#[target_feature(enable = "avx2,fma,f16c")]
+fn four_rows<T: Stored, const L2: bool>(query: &[f32], rows: &[T]) -> __m128 {
     let dim = query.len();
     assert_eq!(rows.len(), 4 * dim);
     let (query, rows) = (query.as_ptr(), rows.as_ptr());
@@ -123,7 +172,7 @@ fn four_rows<const L2: bool>(query: &[f32], rows: &[f32]) -> __m128 {
                     _mm_prefetch::<_MM_HINT_T0>(rows.wrapping_add((4 + r) * dim + at).cast());
                 }
                 // SAFETY: as above.
-                *sum = step::<L2>(*sum, unsafe { _mm256_loadu_ps(rows.add(r * dim + at)) }, q);
+                *sum = step::<L2>(*sum, unsafe { T::load(rows.add(r * dim + at)) }, q);
             }
         }
         j += 2 * WIDTH;
@@ -132,12 +181,11 @@ fn four_rows<const L2: bool>(query: &[f32], rows: &[f32]) -> __m128 {
         if j >= dim {
             break;
         }
-        let mask = first_lanes(dim - j);
-        // SAFETY: the mask keeps every load inside the `dim - j` values left of the query and of each row.
-        let q = unsafe { _mm256_maskload_ps(query.add(j), mask) };
+        // SAFETY: `dim - j` values are left of the query and of each row.
+        let q = unsafe { f32::load_some(dim - j, query.add(j)) };
         for (r, sum) in sums.iter_mut().enumerate() {
             // SAFETY: as above.
-            *sum = step::<L2>(*sum, unsafe { _mm256_maskload_ps(rows.add(r * dim + j), mask) }, q);
+            *sum = step::<L2>(*sum, unsafe { T::load_some(dim - j, rows.add(r * dim + j)) }, q);
         }
         j += WIDTH;
     }
@@ -147,32 +195,32 @@ fn four_rows<const L2: bool>(query: &[f32], rows: &[f32]) -> __m128 {
     four_sums(sums[0])
 }
 
-#[target_feature(enable = "avx2,fma")]
-pub(super) fn flat_blocks(similarity: Similarity, query: &[f32], blocks: &[f32], out: &mut [f32]) {
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn flat_blocks<T: Stored>(similarity: Similarity, query: &[f32], blocks: &[T], out: &mut [f32]) {
     match similarity {
-        Similarity::L2 => flat_by::<true>(query, blocks, out),
-        Similarity::Dot => flat_by::<false>(query, blocks, out),
+        Similarity::L2 => flat_by::<T, true>(query, blocks, out),
+        Similarity::Dot => flat_by::<T, false>(query, blocks, out),
     }
 }
 
 #[inline]
-#[target_feature(enable = "avx2,fma")]
-fn flat_by<const L2: bool>(query: &[f32], blocks: &[f32], out: &mut [f32]) {
+#[target_feature(enable = "avx2,fma,f16c")]
+fn flat_by<T: Stored, const L2: bool>(query: &[f32], blocks: &[T], out: &mut [f32]) {
     let size = query.len() * LANES;
     let (four, rest) = out.as_chunks_mut::<{ 4 * LANES }>();
     for (i, out) in four.iter_mut().enumerate() {
-        some_blocks::<4, L2>(query, &blocks[i * 4 * size..][..4 * size], out);
+        some_blocks::<T, 4, L2>(query, &blocks[i * 4 * size..][..4 * size], out);
     }
     let done = four.len() * 4;
     for (i, out) in rest.chunks_exact_mut(LANES).enumerate() {
-        some_blocks::<1, L2>(query, &blocks[(done + i) * size..][..size], out);
+        some_blocks::<T, 1, L2>(query, &blocks[(done + i) * size..][..size], out);
     }
 }
 
 /// Scores of `B` blocks at once: each query value is spread over a register once for all of them.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
-fn some_blocks<const B: usize, const L2: bool>(query: &[f32], blocks: &[f32], out: &mut [f32]) {
+#[target_feature(enable = "avx2,fma,f16c")]
+fn some_blocks<T: Stored, const B: usize, const L2: bool>(query: &[f32], blocks: &[T], out: &mut [f32]) {
     let size = query.len() * LANES;
     assert!(blocks.len() == B * size && out.len() == B * LANES);
     let blocks = blocks.as_ptr();
@@ -182,7 +230,7 @@ fn some_blocks<const B: usize, const L2: bool>(query: &[f32], blocks: &[f32], ou
         for (b, sums) in sums.iter_mut().enumerate() {
             for (half, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: the 16 values of dimension `j < dim` lie in block `b` of `B`.
-                let x = unsafe { _mm256_loadu_ps(blocks.add(b * size + j * LANES + half * WIDTH)) };
+                let x = unsafe { T::load(blocks.add(b * size + j * LANES + half * WIDTH)) };
                 *sum = step::<L2>(*sum, x, q);
             }
         }
@@ -195,7 +243,7 @@ fn some_blocks<const B: usize, const L2: bool>(query: &[f32], blocks: &[f32], ou
 }
 
 /// Candidates are few, so whole registers are tested and the bits of the rare hits walked.
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn above(
     scores: &[f32],
     threshold: f32,
@@ -219,4 +267,26 @@ pub(super) fn above(
         }
     }
     count
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn to_f16(values: &[f32], out: &mut [u16]) {
+    for (values, out) in values.chunks(WIDTH).zip(out.chunks_mut(WIDTH)) {
+        // SAFETY: the chunk holds that many values.
+        let some = unsafe { f32::load_some(values.len(), values.as_ptr()) };
+        let mut halves = [0u16; WIDTH];
+        // SAFETY: 8 places.
+        unsafe { _mm_storeu_si128(halves.as_mut_ptr().cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(some)) };
+        out.copy_from_slice(&halves[..out.len()]);
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn from_f16(values: &[u16], out: &mut [f32]) {
+    for (values, out) in values.chunks(WIDTH).zip(out.chunks_mut(WIDTH)) {
+        let mut floats = [0f32; WIDTH];
+        // SAFETY: the chunk holds that many values, and there are 8 places.
+        unsafe { _mm256_storeu_ps(floats.as_mut_ptr(), u16::load_some(values.len(), values.as_ptr())) };
+        out.copy_from_slice(&floats[..out.len()]);
+    }
 }

@@ -1,13 +1,14 @@
-//! The AVX2 + FMA level: 8 lanes a register, a block of 16 vectors is two of them.
+//! The AVX2 + FMA + F16C level: 8 lanes a register, a block of 16 vectors is two of them.
 //!
 //! Bytes are multiplied as 16-bit halves (`vpmaddwd`): `vpmaddubsw` would saturate. Functions here are `unsafe` to
 //! call from outside only because their instructions must exist; [`super::level`] sees to that.
 
 mod assign;
-mod bytes;
+mod codes;
 mod floats;
+pub(super) mod pq;
 
-use super::{Kernels, Level, Table};
+use super::{Kernels, Level, Table, bounds};
 
 pub(super) static KERNELS: Kernels = Kernels {
     level: Level::Avx2,
@@ -16,10 +17,20 @@ pub(super) static KERNELS: Kernels = Kernels {
         l2: floats::l2,
         rows: floats::rows,
         flat_blocks: floats::flat_blocks,
-        u8_blocks: bytes::u8_blocks,
-        sq8_blocks: bytes::sq8_blocks,
+        dot16: floats::dot,
+        l2_16: floats::l2,
+        rows16: floats::rows,
+        flat16_blocks: floats::flat_blocks,
+        to_f16: floats::to_f16,
+        from_f16: floats::from_f16,
+        code_blocks: codes::code_blocks,
+        sq_blocks: codes::sq_blocks,
+        finish: bounds::finish_avx2,
         above: floats::above,
         assign: assign::assign,
         assign2: assign::assign2,
+        pq4_blocks: pq::pq4_blocks,
+        pq8_blocks: pq::pq8_blocks,
+        nearest: pq::nearest,
     },
 };

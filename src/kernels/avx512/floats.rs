@@ -1,20 +1,67 @@
-//! Float32 kernels with AVX-512: pairs, rows, flat blocks and the candidate filter.
+//! Float kernels with AVX-512: pairs, rows, flat blocks, the candidate filter, float16.
 //!
-//! Every sum runs in several registers at once, because one FMA takes 4 cycles and two start each cycle.
+//! Stored vectors are float32 or float16, which a load widens: one body for both. Every sum runs in several registers at once, because one FMA takes 4 cycles and two start each cycle.
 
 use std::arch::x86_64::*;
 
 use crate::kernels::LANES;
 use crate::types::Similarity;
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    pair::<false>(a, b)
+/// A stored number; `u16` holds the bits of a float16.
+pub(super) trait Stored: Copy {
+    /// 16 values.
+    ///
+    /// # Safety
+    /// The CPU has the instructions of this level, and 16 values lie at `at`.
+    unsafe fn load(at: *const Self) -> __m512;
+
+    /// The values of the lanes in `mask`, 0 in the others.
+    ///
+    /// # Safety
+    /// As for `load`, for the lanes in `mask`; the others are not touched.
+    unsafe fn load_some(mask: u16, at: *const Self) -> __m512;
+}
+
+impl Stored for f32 {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+    unsafe fn load(at: *const Self) -> __m512 {
+        // SAFETY: as the caller says.
+        unsafe { _mm512_loadu_ps(at) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+    unsafe fn load_some(mask: u16, at: *const Self) -> __m512 {
+        // SAFETY: as the caller says.
+        unsafe { _mm512_maskz_loadu_ps(mask, at) }
+    }
+}
+
+impl Stored for u16 {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+    unsafe fn load(at: *const Self) -> __m512 {
+        // SAFETY: as the caller says.
+        _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(at.cast()) })
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+    unsafe fn load_some(mask: u16, at: *const Self) -> __m512 {
+        // SAFETY: as the caller says.
+        _mm512_cvtph_ps(unsafe { _mm256_maskz_loadu_epi16(mask, at.cast()) })
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-pub(super) fn l2(a: &[f32], b: &[f32]) -> f32 {
-    pair::<true>(a, b)
+pub(super) fn dot<T: Stored>(a: &[f32], b: &[T]) -> f32 {
+    pair::<T, false>(a, b)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+pub(super) fn l2<T: Stored>(a: &[f32], b: &[T]) -> f32 {
+    pair::<T, true>(a, b)
 }
 
 /// Adds the products (or squared differences) of 16 values to `sum`.
@@ -37,7 +84,7 @@ fn tail(left: usize) -> u16 {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn pair<const L2: bool>(a: &[f32], b: &[f32]) -> f32 {
+fn pair<T: Stored, const L2: bool>(a: &[f32], b: &[T]) -> f32 {
     let n = a.len().min(b.len());
     let (a, b) = (a.as_ptr(), b.as_ptr());
     let mut sums = [_mm512_setzero_ps(); 4];
@@ -46,7 +93,7 @@ fn pair<const L2: bool>(a: &[f32], b: &[f32]) -> f32 {
         for (c, sum) in sums.iter_mut().enumerate() {
             let at = j + c * LANES;
             // SAFETY: `at + 16 <= n`, the length of both slices.
-            let (x, y) = unsafe { (_mm512_loadu_ps(a.add(at)), _mm512_loadu_ps(b.add(at))) };
+            let (x, y) = unsafe { (_mm512_loadu_ps(a.add(at)), T::load(b.add(at))) };
             *sum = step::<L2>(*sum, x, y);
         }
         j += 4 * LANES;
@@ -57,7 +104,7 @@ fn pair<const L2: bool>(a: &[f32], b: &[f32]) -> f32 {
         }
         let mask = if n - j >= LANES { u16::MAX } else { tail(n - j) };
         // SAFETY: the mask keeps the loads inside the `n - j` values left; masked lanes are not touched.
-        let (x, y) = unsafe { (_mm512_maskz_loadu_ps(mask, a.add(j)), _mm512_maskz_loadu_ps(mask, b.add(j))) };
+        let (x, y) = unsafe { (_mm512_maskz_loadu_ps(mask, a.add(j)), T::load_some(mask, b.add(j))) };
         *sum = step::<L2>(*sum, x, y);
         j += LANES;
     }
@@ -66,27 +113,27 @@ fn pair<const L2: bool>(a: &[f32], b: &[f32]) -> f32 {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-pub(super) fn rows(similarity: Similarity, query: &[f32], rows: &[f32], out: &mut [f32]) {
+pub(super) fn rows<T: Stored>(similarity: Similarity, query: &[f32], rows: &[T], out: &mut [f32]) {
     match similarity {
-        Similarity::L2 => rows_by::<true>(query, rows, out),
-        Similarity::Dot => rows_by::<false>(query, rows, out),
+        Similarity::L2 => rows_by::<T, true>(query, rows, out),
+        Similarity::Dot => rows_by::<T, false>(query, rows, out),
     }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn rows_by<const L2: bool>(query: &[f32], rows: &[f32], out: &mut [f32]) {
+fn rows_by<T: Stored, const L2: bool>(query: &[f32], rows: &[T], out: &mut [f32]) {
     let dim = query.len();
     let (four, rest) = out.as_chunks_mut::<4>();
     for (i, out) in four.iter_mut().enumerate() {
-        let sums = four_rows::<L2>(query, &rows[i * 4 * dim..][..4 * dim]);
+        let sums = four_rows::<T, L2>(query, &rows[i * 4 * dim..][..4 * dim]);
         let scores = if L2 { _mm_sub_ps(_mm_setzero_ps(), sums) } else { sums };
         // SAFETY: `out` is four floats.
         unsafe { _mm_storeu_ps(out.as_mut_ptr(), scores) };
     }
     let done = four.len() * 4;
     for (i, out) in rest.iter_mut().enumerate() {
-        let sum = pair::<L2>(query, &rows[(done + i) * dim..][..dim]);
+        let sum = pair::<T, L2>(query, &rows[(done + i) * dim..][..dim]);
         *out = if L2 { -sum } else { sum };
     }
 }
@@ -94,7 +141,7 @@ fn rows_by<const L2: bool>(query: &[f32], rows: &[f32], out: &mut [f32]) {
 /// Sums of four rows that follow each other; `rows` holds `4 * query.len()` values. The next four are prefetched.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn four_rows<const L2: bool>(query: &[f32], rows: &[f32]) -> __m128 {
+fn four_rows<T: Stored, const L2: bool>(query: &[f32], rows: &[T]) -> __m128 {
     let dim = query.len();
     assert_eq!(rows.len(), 4 * dim);
     let (query, rows) = (query.as_ptr(), rows.as_ptr());
@@ -108,7 +155,7 @@ fn four_rows<const L2: bool>(query: &[f32], rows: &[f32]) -> __m128 {
             for (r, sum) in sums.iter_mut().enumerate() {
                 _mm_prefetch::<_MM_HINT_T0>(rows.wrapping_add((4 + r) * dim + at).cast());
                 // SAFETY: as above.
-                *sum = step::<L2>(*sum, unsafe { _mm512_loadu_ps(rows.add(r * dim + at)) }, q);
+                *sum = step::<L2>(*sum, unsafe { T::load(rows.add(r * dim + at)) }, q);
             }
         }
         j += 2 * LANES;
@@ -122,7 +169,7 @@ fn four_rows<const L2: bool>(query: &[f32], rows: &[f32]) -> __m128 {
         let q = unsafe { _mm512_maskz_loadu_ps(mask, query.add(j)) };
         for (r, sum) in sums.iter_mut().enumerate() {
             // SAFETY: as above.
-            *sum = step::<L2>(*sum, unsafe { _mm512_maskz_loadu_ps(mask, rows.add(r * dim + j)) }, q);
+            *sum = step::<L2>(*sum, unsafe { T::load_some(mask, rows.add(r * dim + j)) }, q);
         }
         j += LANES;
     }
@@ -136,31 +183,31 @@ fn four_rows<const L2: bool>(query: &[f32], rows: &[f32]) -> __m128 {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-pub(super) fn flat_blocks(similarity: Similarity, query: &[f32], blocks: &[f32], out: &mut [f32]) {
+pub(super) fn flat_blocks<T: Stored>(similarity: Similarity, query: &[f32], blocks: &[T], out: &mut [f32]) {
     match similarity {
-        Similarity::L2 => flat_by::<true>(query, blocks, out),
-        Similarity::Dot => flat_by::<false>(query, blocks, out),
+        Similarity::L2 => flat_by::<T, true>(query, blocks, out),
+        Similarity::Dot => flat_by::<T, false>(query, blocks, out),
     }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn flat_by<const L2: bool>(query: &[f32], blocks: &[f32], out: &mut [f32]) {
+fn flat_by<T: Stored, const L2: bool>(query: &[f32], blocks: &[T], out: &mut [f32]) {
     let size = query.len() * LANES;
     let (four, rest) = out.as_chunks_mut::<{ 4 * LANES }>();
     for (i, out) in four.iter_mut().enumerate() {
-        some_blocks::<4, L2>(query, &blocks[i * 4 * size..][..4 * size], out);
+        some_blocks::<T, 4, L2>(query, &blocks[i * 4 * size..][..4 * size], out);
     }
     let done = four.len() * 4;
     for (i, out) in rest.chunks_exact_mut(LANES).enumerate() {
-        some_blocks::<1, L2>(query, &blocks[(done + i) * size..][..size], out);
+        some_blocks::<T, 1, L2>(query, &blocks[(done + i) * size..][..size], out);
     }
 }
 
 /// Scores of `B` blocks at once: each query value is spread over a register once for all of them.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn some_blocks<const B: usize, const L2: bool>(query: &[f32], blocks: &[f32], out: &mut [f32]) {
+fn some_blocks<T: Stored, const B: usize, const L2: bool>(query: &[f32], blocks: &[T], out: &mut [f32]) {
     let size = query.len() * LANES;
     assert!(blocks.len() == B * size && out.len() == B * LANES);
     let blocks = blocks.as_ptr();
@@ -171,7 +218,7 @@ fn some_blocks<const B: usize, const L2: bool>(query: &[f32], blocks: &[f32], ou
             let q = _mm512_set1_ps(pair[c]);
             for b in 0..B {
                 // SAFETY: dimension `2 j + c` is less than `dim`, so its 16 values lie in block `b` of `B`.
-                let x = unsafe { _mm512_loadu_ps(blocks.add(b * size + (2 * j + c) * LANES)) };
+                let x = unsafe { T::load(blocks.add(b * size + (2 * j + c) * LANES)) };
                 sums[c][b] = step::<L2>(sums[c][b], x, q);
             }
         }
@@ -179,7 +226,7 @@ fn some_blocks<const B: usize, const L2: bool>(query: &[f32], blocks: &[f32], ou
     for (b, out) in out.chunks_exact_mut(LANES).enumerate() {
         if let &[value] = last {
             // SAFETY: the last dimension of block `b`.
-            let x = unsafe { _mm512_loadu_ps(blocks.add((b + 1) * size - LANES)) };
+            let x = unsafe { T::load(blocks.add((b + 1) * size - LANES)) };
             sums[0][b] = step::<L2>(sums[0][b], x, _mm512_set1_ps(value));
         }
         let sum = _mm512_add_ps(sums[0][b], sums[1][b]);
@@ -219,4 +266,28 @@ pub(super) fn above(
         count += over.count_ones() as usize;
     }
     count
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+pub(super) fn to_f16(values: &[f32], out: &mut [u16]) {
+    let n = values.len().min(out.len());
+    for j in (0..n).step_by(LANES) {
+        let mask = if n - j >= LANES { u16::MAX } else { tail(n - j) };
+        // SAFETY: the mask keeps the load and the store inside the `n - j` values left of both slices.
+        unsafe {
+            let value = _mm512_maskz_loadu_ps(mask, values.as_ptr().add(j));
+            let half = _mm512_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(value);
+            _mm256_mask_storeu_epi16(out.as_mut_ptr().add(j).cast(), mask, half);
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+pub(super) fn from_f16(values: &[u16], out: &mut [f32]) {
+    let n = values.len().min(out.len());
+    for j in (0..n).step_by(LANES) {
+        let mask = if n - j >= LANES { u16::MAX } else { tail(n - j) };
+        // SAFETY: the mask keeps the load and the store inside the `n - j` values left of both slices.
+        unsafe { _mm512_mask_storeu_ps(out.as_mut_ptr().add(j), mask, u16::load_some(mask, values.as_ptr().add(j))) };
+    }
 }

@@ -4,10 +4,11 @@
 //! from outside only because their instructions must exist; [`super::level`] sees to that.
 
 mod assign;
-mod bytes;
+mod codes;
 mod floats;
+mod pq;
 
-use super::{Kernels, Level, Table};
+use super::{Kernels, Level, Table, bounds};
 
 pub(super) static KERNELS: Kernels = Kernels {
     level: Level::Avx512,
@@ -16,10 +17,20 @@ pub(super) static KERNELS: Kernels = Kernels {
         l2: floats::l2,
         rows: floats::rows,
         flat_blocks: floats::flat_blocks,
-        u8_blocks: bytes::u8_blocks,
-        sq8_blocks: bytes::sq8_blocks,
+        dot16: floats::dot,
+        l2_16: floats::l2,
+        rows16: floats::rows,
+        flat16_blocks: floats::flat_blocks,
+        to_f16: floats::to_f16,
+        from_f16: floats::from_f16,
+        code_blocks: codes::code_blocks,
+        sq_blocks: codes::sq_blocks,
+        finish: bounds::finish_avx512,
         above: floats::above,
         assign: assign::assign,
         assign2: assign::assign2,
+        pq4_blocks: pq::pq4_blocks,
+        pq8_blocks: pq::pq8_blocks,
+        nearest: pq::nearest,
     },
 };

@@ -7,7 +7,7 @@ use std::ops::Range;
 use bytemuck::pod_read_unaligned;
 use wide::i32x4;
 
-use super::bytes::{BYTES, WIDTH as LANES, add_products, split_signed, split_unsigned, spread};
+use super::codes::{BYTES, WIDTH as LANES, add_products, split_signed, split_unsigned, spread};
 use crate::kernels::panels::{PANEL_GROUP, Rows, WIDTH, offer2};
 use crate::kernels::{Best, GROUP, Panels};
 

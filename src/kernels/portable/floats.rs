@@ -1,20 +1,43 @@
-//! Float32 kernels on `wide`: pairs, rows, flat blocks and the candidate filter.
+//! Float kernels on `wide`: pairs, rows, flat blocks, the candidate filter, float16.
+//!
+//! Stored vectors are float32 or float16, which a load widens: one body for both.
 
 use wide::f32x8;
 
 use crate::kernels::LANES;
+use crate::kernels::halves::{narrow, widen};
 use crate::types::Similarity;
 
 /// Floats in a register (two of the machine's).
 const WIDTH: usize = 8;
 
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let [sum] = some_rows::<1, false>(a, b);
+/// A stored number; `u16` holds the bits of a float16.
+pub(super) trait Stored: Copy + Default {
+    /// 8 values.
+    fn load(values: [Self; WIDTH]) -> f32x8;
+}
+
+impl Stored for f32 {
+    #[inline(always)]
+    fn load(values: [Self; WIDTH]) -> f32x8 {
+        f32x8::from(values)
+    }
+}
+
+impl Stored for u16 {
+    #[inline(always)]
+    fn load(values: [Self; WIDTH]) -> f32x8 {
+        f32x8::from(values.map(widen))
+    }
+}
+
+pub(super) fn dot<T: Stored>(a: &[f32], b: &[T]) -> f32 {
+    let [sum] = some_rows::<T, 1, false>(a, b);
     sum
 }
 
-pub(super) fn l2(a: &[f32], b: &[f32]) -> f32 {
-    let [sum] = some_rows::<1, true>(a, b);
+pub(super) fn l2<T: Stored>(a: &[f32], b: &[T]) -> f32 {
+    let [sum] = some_rows::<T, 1, true>(a, b);
     sum
 }
 
@@ -29,30 +52,30 @@ fn step<const L2: bool>(sum: f32x8, x: f32x8, y: f32x8) -> f32x8 {
     }
 }
 
-pub(super) fn rows(similarity: Similarity, query: &[f32], rows: &[f32], out: &mut [f32]) {
+pub(super) fn rows<T: Stored>(similarity: Similarity, query: &[f32], rows: &[T], out: &mut [f32]) {
     match similarity {
-        Similarity::L2 => rows_by::<true>(query, rows, out),
-        Similarity::Dot => rows_by::<false>(query, rows, out),
+        Similarity::L2 => rows_by::<T, true>(query, rows, out),
+        Similarity::Dot => rows_by::<T, false>(query, rows, out),
     }
 }
 
-fn rows_by<const L2: bool>(query: &[f32], rows: &[f32], out: &mut [f32]) {
+fn rows_by<T: Stored, const L2: bool>(query: &[f32], rows: &[T], out: &mut [f32]) {
     let dim = query.len();
     let sign = if L2 { -1.0 } else { 1.0 };
     let (four, rest) = out.as_chunks_mut::<4>();
     for (i, out) in four.iter_mut().enumerate() {
-        *out = some_rows::<4, L2>(query, &rows[i * 4 * dim..][..4 * dim]).map(|sum| sum * sign);
+        *out = some_rows::<T, 4, L2>(query, &rows[i * 4 * dim..][..4 * dim]).map(|sum| sum * sign);
     }
     let done = four.len() * 4;
     for (i, out) in rest.iter_mut().enumerate() {
-        let [sum] = some_rows::<1, L2>(query, &rows[(done + i) * dim..][..dim]);
+        let [sum] = some_rows::<T, 1, L2>(query, &rows[(done + i) * dim..][..dim]);
         *out = sum * sign;
     }
 }
 
 /// Sums of `R` rows that follow each other, in four registers together: `4 / R` chains a row.
 #[inline(always)]
-fn some_rows<const R: usize, const L2: bool>(query: &[f32], rows: &[f32]) -> [f32; R] {
+fn some_rows<T: Stored, const R: usize, const L2: bool>(query: &[f32], rows: &[T]) -> [f32; R] {
     let dim = query.len();
     let chains = 4 / R;
     let mut sums = [f32x8::ZERO; 4];
@@ -88,38 +111,38 @@ fn some_rows<const R: usize, const L2: bool>(query: &[f32], rows: &[f32]) -> [f3
 
 /// Up to 8 values, the others 0.
 #[inline(always)]
-fn load(values: &[f32]) -> f32x8 {
+fn load<T: Stored>(values: &[T]) -> f32x8 {
     if let Some(whole) = values.first_chunk::<WIDTH>() {
-        return f32x8::from(*whole);
+        return T::load(*whole);
     }
-    let mut part = [0.0; WIDTH];
+    let mut part = [T::default(); WIDTH];
     part[..values.len()].copy_from_slice(values);
-    f32x8::from(part)
+    T::load(part)
 }
 
-pub(super) fn flat_blocks(similarity: Similarity, query: &[f32], blocks: &[f32], out: &mut [f32]) {
+pub(super) fn flat_blocks<T: Stored>(similarity: Similarity, query: &[f32], blocks: &[T], out: &mut [f32]) {
     match similarity {
-        Similarity::L2 => flat_by::<true>(query, blocks, out),
-        Similarity::Dot => flat_by::<false>(query, blocks, out),
+        Similarity::L2 => flat_by::<T, true>(query, blocks, out),
+        Similarity::Dot => flat_by::<T, false>(query, blocks, out),
     }
 }
 
-fn flat_by<const L2: bool>(query: &[f32], blocks: &[f32], out: &mut [f32]) {
+fn flat_by<T: Stored, const L2: bool>(query: &[f32], blocks: &[T], out: &mut [f32]) {
     let size = query.len() * LANES;
     let (two, rest) = out.as_chunks_mut::<{ 2 * LANES }>();
     for (i, out) in two.iter_mut().enumerate() {
         let (first, second) = blocks[i * 2 * size..][..2 * size].split_at(size);
-        some_blocks::<2, L2>(query, [first, second], out);
+        some_blocks::<T, 2, L2>(query, [first, second], out);
     }
     let done = two.len() * 2;
     for (i, out) in rest.chunks_exact_mut(LANES).enumerate() {
-        some_blocks::<1, L2>(query, [&blocks[(done + i) * size..][..size]], out);
+        some_blocks::<T, 1, L2>(query, [&blocks[(done + i) * size..][..size]], out);
     }
 }
 
 /// Scores of `B` blocks at once: each query value is spread over a register once for all of them.
 #[inline(always)]
-fn some_blocks<const B: usize, const L2: bool>(query: &[f32], blocks: [&[f32]; B], out: &mut [f32]) {
+fn some_blocks<T: Stored, const B: usize, const L2: bool>(query: &[f32], blocks: [&[T]; B], out: &mut [f32]) {
     let blocks = blocks.map(|block| &block.as_chunks::<LANES>().0[..query.len()]);
     let mut sums = [[f32x8::ZERO; 2]; B];
     for (j, &value) in query.iter().enumerate() {
@@ -155,4 +178,12 @@ pub(super) fn above(
         }
     }
     count
+}
+
+pub(super) fn to_f16(values: &[f32], out: &mut [u16]) {
+    values.iter().zip(out).for_each(|(&value, out)| *out = narrow(value));
+}
+
+pub(super) fn from_f16(values: &[u16], out: &mut [f32]) {
+    values.iter().zip(out).for_each(|(&value, out)| *out = widen(value));
 }

@@ -194,8 +194,11 @@ impl Store for FileStore {
         Ok(found.into_iter().find(|(other, _)| other == name).map(|(_, id)| id))
     }
 
-    fn create_space(&self, name: &str, id: SpaceId, head: &[u8]) -> Result<()> {
-        self.write("creating an index", |tx, _| schema::add_space(tx, name, id, head, last_chunk()))
+    fn create_space(&self, name: &str, id: SpaceId, head: &[u8], puts: &[(Name, &[u8])]) -> Result<()> {
+        self.write("creating an index", |tx, lease| {
+            schema::add_space(tx, name, id, head, last_chunk())?;
+            puts.iter().try_for_each(|(name, bytes)| put(tx, lease, id, *name, bytes))
+        })
     }
 
     fn drop_space(&self, id: SpaceId) -> Result<bool> {

@@ -25,7 +25,7 @@ fn one_writer_at_a_time_and_one_file_when_closed() {
     let path = dir.path("with space % ? #.db");
     let first = open(&path, false).unwrap();
     assert!(matches!(open(&path, false), Err(Error::Busy)));
-    first.create_space("i", ID, b"head").unwrap();
+    first.create_space("i", ID, b"head", &[]).unwrap();
     drop(first);
     assert_eq!(dir.names(), ["with space % ? #.db", "with space % ? #.db-lock"]);
     let again = open(&path, false).unwrap();
@@ -45,7 +45,7 @@ fn a_read_only_store_makes_no_file_and_follows_writers_that_come_and_go() {
     assert!(matches!(open(&path, true), Err(Error::NotFound { .. })));
     assert_eq!(dir.names(), [""; 0]);
     let writer = open(&path, false).unwrap();
-    writer.create_space("i", ID, b"1").unwrap();
+    writer.create_space("i", ID, b"1", &[]).unwrap();
     drop(writer);
 
     let reader = open(&path, true).unwrap();
@@ -55,7 +55,7 @@ fn a_read_only_store_makes_no_file_and_follows_writers_that_come_and_go() {
     for e in [
         reader.put_new(ID, name(1), b"x").unwrap_err(),
         reader.commit(ID, 1, b"", &[], &[]).unwrap_err(),
-        reader.create_space("j", [2; 16], b"").unwrap_err(),
+        reader.create_space("j", [2; 16], b"", &[]).unwrap_err(),
         reader.delete(ID, &[name(1)]).unwrap_err(),
         reader.reclaim().unwrap_err(),
     ] {
@@ -138,7 +138,7 @@ fn a_damaged_catalog_is_damage_and_never_an_absent_index() {
         let dir = Scratch::new();
         let path = dir.path("db");
         let store = open(&path, false).unwrap();
-        store.create_space("i", ID, b"head").unwrap();
+        store.create_space("i", ID, b"head", &[]).unwrap();
         drop(store);
         Connection::open(&path).unwrap().execute_batch(damage).unwrap();
         for read_only in [true, false] {
@@ -153,7 +153,7 @@ fn a_vanished_or_replaced_file_takes_no_more_commits() {
     let dir = Scratch::new();
     let path = dir.path("db");
     let store = open(&path, false).unwrap();
-    store.create_space("i", ID, b"").unwrap();
+    store.create_space("i", ID, b"", &[]).unwrap();
     let aside = dir.path("aside");
     std::fs::rename(&path, &aside).unwrap();
     assert!(matches!(store.commit(ID, 1, b"", &[], &[]), Err(Error::Io { .. })));
@@ -168,7 +168,7 @@ fn the_log_is_written_over_and_room_is_given_back() {
     let dir = Scratch::new();
     let path = dir.path("db");
     let store = open(&path, false).unwrap();
-    store.create_space("i", ID, b"").unwrap();
+    store.create_space("i", ID, b"", &[]).unwrap();
     let big = vec![3; 4 << 20];
     let log = || std::fs::metadata(reader::beside(&path, "-wal")).unwrap().len();
     let mut largest = 0;
@@ -196,7 +196,7 @@ fn the_log_is_written_over_and_room_is_given_back() {
 fn a_full_store_says_so_keeps_what_it_has_and_goes_on_when_there_is_room() {
     let dir = Scratch::new();
     let store = open(&dir.path("db"), false).unwrap();
-    store.create_space("i", ID, b"").unwrap();
+    store.create_space("i", ID, b"", &[]).unwrap();
     let limit = |pages: u32| {
         let inner = store.writer.as_ref().unwrap().inner.lock();
         inner.connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
@@ -233,7 +233,7 @@ fn child_that_commits_for_ever() {
 fn killed_at_any_moment_nothing_acknowledged_is_lost() {
     let dir = Scratch::new();
     let path = dir.path("db");
-    open(&path, false).unwrap().create_space("i", ID, b"").unwrap();
+    open(&path, false).unwrap().create_space("i", ID, b"", &[]).unwrap();
     let mut rng = Rng::new(1);
     for round in 0..8 {
         let mut child = Command::new(std::env::current_exe().unwrap())
@@ -298,7 +298,7 @@ fn after_a_failed_sync_nothing_is_written_any_more() {
     assert!(strace.is_ok_and(|s| s.success()), "strace is needed, and leave to trace: tools/setup.sh strace");
     let dir = Scratch::new();
     let path = dir.path("db");
-    open(&path, false).unwrap().create_space("i", ID, b"").unwrap();
+    open(&path, false).unwrap().create_space("i", ID, b"", &[]).unwrap();
     let out = Command::new("strace")
         .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync"])
         .args(["-e", "inject=fsync,fdatasync:error=EIO:when=20+"])

@@ -3,11 +3,15 @@
 //! Inputs start at odd offsets of their allocation, so that no kernel can count on alignment, and outputs are
 //! compared whole, so that a write outside the places asked for shows.
 
+mod halves;
+
 use super::*;
 use crate::rng::Rng;
 use crate::types::Similarity::{Dot, L2};
 
 const DIMS: [usize; 22] = [1, 2, 3, 4, 5, 7, 8, 12, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 100, 127, 384, 1537];
+/// Widths of codes.
+const WIDTHS: [u32; 4] = [1, 2, 4, 8];
 const COUNTS: [usize; 10] = [0, 1, 2, 3, 4, 5, 7, 8, 9, 13];
 
 /// Every level of this CPU beside the oracle.
@@ -31,10 +35,10 @@ fn signed(n: usize, rng: &mut Rng) -> Vec<i8> {
     (0..n).map(|_| rng.next_u64() as i8).collect()
 }
 
-/// A query of `dim` values padded to whole groups.
-fn query(dim: usize, rng: &mut Rng) -> Vec<i8> {
+/// A query of `dim` values padded to whole groups of codes of `bits`.
+fn query(bits: u32, dim: usize, rng: &mut Rng) -> Vec<i8> {
     let mut query = signed(dim, rng);
-    query.resize(dim.next_multiple_of(GROUP), 0);
+    query.resize(dim.next_multiple_of(group_dims(bits)), 0);
     query
 }
 
@@ -129,21 +133,49 @@ fn float_extremes_pass_through() {
 }
 
 #[test]
-fn byte_blocks_equal_the_oracle() {
+fn the_oracle_sums_what_the_layout_says() {
+    let mut rng = Rng::new(7);
+    for bits in WIDTHS {
+        for dim in DIMS {
+            let query = query(bits, dim, &mut rng);
+            let mut block = vec![0xa5; code_bytes(dim, bits)];
+            let (mut want, mut dims) = ([0; LANES], vec![0; dim]);
+            for (v, want) in want.iter_mut().enumerate() {
+                let mut codes: Vec<u8> = bytes(dim, &mut rng).iter().map(|u| u >> (8 - bits)).collect();
+                codes.resize(query.len(), 0);
+                put_codes(bits, &codes, v, &mut block);
+                for (j, &code) in codes.iter().enumerate() {
+                    let (width, bits) = (group_dims(bits), bits as usize);
+                    let byte = block[j / width * 64 + v * 4 + j % 4];
+                    assert_eq!(byte >> (j % width / 4 * bits) & ((1 << bits) - 1) as u8, code, "{bits} bits, {j}");
+                }
+                get_codes(bits, &block, v, &mut dims);
+                assert_eq!(dims, codes[..dim]);
+                *want = codes.iter().zip(&query).map(|(&u, &q)| i32::from(u) * i32::from(q)).sum();
+            }
+            let mut out = [0; LANES];
+            oracle().code_blocks(bits, &query, &block, block.len(), &mut out);
+            assert_eq!(out, want, "{bits} bits, dim {dim}");
+        }
+    }
+}
+
+#[test]
+fn code_blocks_equal_the_oracle() {
     let mut rng = Rng::new(3);
-    for dim in DIMS {
+    for (bits, dim) in WIDTHS.iter().flat_map(|&bits| DIMS.map(|dim| (bits, dim))) {
         for n in COUNTS {
-            let query = query(dim, &mut rng);
+            let query = query(bits, dim, &mut rng);
             let gap = [0, 64, 3][n % 3];
-            let stride = query.len() * LANES + gap;
+            let stride = code_bytes(dim, bits) + gap;
             let blocks = &bytes((n * stride).saturating_sub(gap) + 1, &mut rng)[1..];
             let mut want = vec![0; n * LANES];
-            oracle().u8_blocks(&query, blocks, stride, &mut want);
+            oracle().code_blocks(bits, &query, blocks, stride, &mut want);
             for k in levels() {
                 let mut out = vec![7; n * LANES + 2];
-                k.u8_blocks(&query, blocks, stride, &mut out[1..=n * LANES]);
+                k.code_blocks(bits, &query, blocks, stride, &mut out[1..=n * LANES]);
                 assert_eq!((out[0], out[n * LANES + 1]), (7, 7));
-                assert_eq!(&out[1..=n * LANES], want, "{k:?} {n} blocks, dim {dim}");
+                assert_eq!(&out[1..=n * LANES], want, "{k:?} {bits} bits, {n} blocks, dim {dim}");
             }
         }
     }
@@ -151,16 +183,21 @@ fn byte_blocks_equal_the_oracle() {
 
 #[test]
 fn bytes_never_saturate() {
-    for dim in [4, 64, 1000, 65_536] {
+    for dim in [32, 64, 1024, 65_536] {
         for value in [-128i8, -127, 127] {
             let (query, block) = (vec![value; dim], vec![255u8; dim * LANES]);
+            for bits in WIDTHS {
+                let want = ((1 << bits) - 1) * i32::from(value) * dim as i32;
+                for k in levels() {
+                    let mut out = [0; LANES];
+                    k.code_blocks(bits, &query, &block, block.len(), &mut out);
+                    assert_eq!(out, [want; LANES], "{k:?} {bits} bits, {value} x {dim}");
+                }
+            }
             let mut panels = Panels::new(33, dim).unwrap();
             (0..33).for_each(|p| panels.set(p, &query, 0));
             let want = 255 * i32::from(value) * dim as i32;
             for k in levels() {
-                let mut out = [0; LANES];
-                k.u8_blocks(&query, &block, block.len(), &mut out);
-                assert_eq!(out, [want; LANES], "{k:?} {value} x {dim}");
                 let mut best = [[Best::default(); 2]; 1];
                 k.assign2(&block, dim, &[3], &panels, &mut best);
                 assert_eq!(best[0], [Best { score: want, position: 0 }, Best { score: want, position: 1 }], "{k:?}");
@@ -170,27 +207,25 @@ fn bytes_never_saturate() {
 }
 
 #[test]
-fn sq8_scores_equal_the_oracle_bit_for_bit() {
+fn sq_scores_equal_the_oracle_bit_for_bit() {
     let mut rng = Rng::new(4);
-    for dim in DIMS {
-        for n in COUNTS {
-            for terms in [false, true] {
-                let query = query(dim, &mut rng);
-                let stride = sq8_stride(&query, terms);
-                let mut blocks = bytes(n * stride + 1, &mut rng);
-                for block in blocks[1..].chunks_exact_mut(stride).filter(|_| terms) {
-                    let term = floats(LANES, &mut rng);
-                    block[stride - TERM_BYTES..].copy_from_slice(bytemuck::cast_slice(&term));
-                }
-                let (scale, offset) = (rng.unit_f32(), rng.unit_f32());
-                let mut want = vec![0.0; n * LANES];
-                oracle().sq8_blocks(&query, scale, offset, &blocks[1..], terms, &mut want);
-                for k in levels() {
-                    let mut out = vec![7.0; n * LANES + 2];
-                    k.sq8_blocks(&query, scale, offset, &blocks[1..], terms, &mut out[1..=n * LANES]);
-                    assert_eq!((out[0], out[n * LANES + 1]), (7.0, 7.0));
-                    assert_eq!(&out[1..=n * LANES], want, "{k:?} {n} blocks, dim {dim}, terms {terms}");
-                }
+    for (bits, dim) in WIDTHS.iter().flat_map(|&bits| DIMS.map(|dim| (bits, dim))) {
+        for (n, terms) in COUNTS.iter().flat_map(|&n| [(n, false), (n, true)]) {
+            let query = query(bits, dim, &mut rng);
+            let stride = sq_stride(bits, &query, terms);
+            let mut blocks = bytes(n * stride + 1, &mut rng);
+            for block in blocks[1..].chunks_exact_mut(stride).filter(|_| terms) {
+                let term = floats(LANES, &mut rng);
+                block[stride - TERM_BYTES..].copy_from_slice(bytemuck::cast_slice(&term));
+            }
+            let (scale, offset) = (rng.unit_f32(), rng.unit_f32());
+            let mut want = vec![0.0; n * LANES];
+            oracle().sq_blocks(bits, &query, scale, offset, &blocks[1..], terms, &mut want);
+            for k in levels() {
+                let mut out = vec![7.0; n * LANES + 2];
+                k.sq_blocks(bits, &query, scale, offset, &blocks[1..], terms, &mut out[1..=n * LANES]);
+                assert_eq!((out[0], out[n * LANES + 1]), (7.0, 7.0));
+                assert_eq!(&out[1..=n * LANES], want, "{k:?} {bits} bits, {n} blocks, dim {dim}, terms {terms}");
             }
         }
     }
@@ -266,15 +301,18 @@ fn a_single_centroid_is_best_and_second() {
 #[test]
 fn wrong_lengths_panic_before_anything_is_read() {
     let k = best();
-    let calls: [&(dyn Fn() + std::panic::RefUnwindSafe); 10] = [
+    let calls: [&(dyn Fn() + std::panic::RefUnwindSafe); 13] = [
         &|| _ = k.dot(&[0.0; 3], &[0.0; 4]),
         &|| _ = k.l2(&[0.0; 5], &[0.0; 4]),
         &|| k.rows(L2, &[0.0; 3], &[0.0; 5], &mut [0.0; 2]),
         &|| k.flat_blocks(Dot, &[0.0; 3], &[0.0; 48], &mut [0.0; 17]),
-        &|| k.u8_blocks(&[0; 4], &[0; 127], 64, &mut [0; 32]),
-        &|| k.u8_blocks(&[0; 3], &[0; 640], 64, &mut [0; 32]),
-        &|| k.u8_blocks(&[0; 8], &[0; 640], 64, &mut [0; 32]),
-        &|| k.sq8_blocks(&[0; 4], 1.0, 0.0, &[0; 255], true, &mut [0.0; 32]),
+        &|| k.code_blocks(8, &[0; 4], &[0; 127], 64, &mut [0; 32]),
+        &|| k.code_blocks(8, &[0; 3], &[0; 640], 64, &mut [0; 32]),
+        &|| k.code_blocks(8, &[0; 8], &[0; 640], 64, &mut [0; 32]),
+        &|| k.code_blocks(4, &[0; 12], &[0; 640], 128, &mut [0; 32]),
+        &|| k.code_blocks(3, &[0; 32], &[0; 6400], 640, &mut [0; 32]),
+        &|| k.code_blocks(1, &[0; 65_568], &vec![0; 2049 * 64], 2049 * 64, &mut [0; 16]),
+        &|| k.sq_blocks(8, &[0; 4], 1.0, 0.0, &[0; 255], true, &mut [0.0; 32]),
         &|| _ = k.above(&[0.0; 4], 0.0, 0, &mut [0.0; 20], &mut [0; 19]),
         &|| panels_call(k),
     ];

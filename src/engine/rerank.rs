@@ -1,0 +1,113 @@
+//! Ranking the candidates of a query again by their stored vectors.
+//!
+//! Where code scores are estimates every candidate is scored. Where they are upper bounds (they hold with high
+//! probability: RaBitQ, arXiv 2405.12497) candidates are taken by falling bound, a few at a time, and once the next
+//! bound is below the k-th best exact score or outside the radius the rest is left unread: it holds no result.
+
+use super::generation::Generation;
+use super::region::Scratch;
+use super::run::Values;
+use super::snapshot::{Place, Snapshot};
+use crate::error::Result;
+use crate::kernels;
+use crate::types::{Metric, Similarity};
+
+/// Candidates scored between two looks at the bounds: enough that neighbours in a list are read together.
+const GROUP: usize = 8;
+
+/// What to keep.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted {
+    /// Most results.
+    pub(super) top_k: usize,
+    /// Greatest distance of a result.
+    pub(super) radius: f32,
+}
+
+/// Scores rows of a snapshot exactly.
+pub(super) struct Reranker<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) generation: &'a Generation,
+    /// Prepared as stored vectors are: of length 1 under cosine.
+    pub(super) query: &'a [f32],
+    pub(super) scratch: &'a mut Scratch,
+}
+
+impl Reranker<'_> {
+    /// Leaves the nearest of `found` (code scores, greatest first) with their exact scores, nearest first. Gives how
+    /// many were scored exactly.
+    pub(super) fn rank(&mut self, wanted: Wanted, found: &mut Vec<(f32, u32)>) -> Result<u32> {
+        if self.generation.quantizer.scores_are_bounds() {
+            return self.rank_by_bound(wanted, found);
+        }
+        let scored = found.len();
+        self.score(found)?;
+        sort(found);
+        found.truncate(wanted.top_k);
+        Ok(scored as u32)
+    }
+
+    /// The front of `found` becomes the best so far; behind it the candidates wait in order of falling bound.
+    fn rank_by_bound(&mut self, wanted: Wanted, found: &mut Vec<(f32, u32)>) -> Result<u32> {
+        let metric = self.snapshot.config.metric;
+        let (mut kept, mut next) = (0, 0);
+        while next < found.len() {
+            let group = &found[next..found.len().min(next + GROUP.max(wanted.top_k - kept))];
+            let worst = if kept == wanted.top_k { found[kept - 1].0 } else { f32::NEG_INFINITY };
+            let n = group.partition_point(|&(bound, _)| bound >= worst && within(metric, bound, wanted.radius));
+            if n == 0 {
+                break;
+            }
+            self.score(&mut found[next..next + n])?;
+            found.copy_within(next..next + n, kept);
+            next += n;
+            sort(&mut found[..kept + n]);
+            kept = (kept + n).min(wanted.top_k);
+        }
+        found.truncate(kept);
+        Ok(next as u32)
+    }
+
+    /// Replaces the scores of `candidates` by exact ones; their order is lost.
+    fn score(&mut self, candidates: &mut [(f32, u32)]) -> Result<()> {
+        // Rows stand in list order: rising rows are rising addresses.
+        candidates.sort_unstable_by_key(|&(_, row)| row);
+        for (score, row) in candidates {
+            *score = self.exact(*row)?;
+            // Beyond the range of float32: as far as can be, but never in the way of others.
+            if score.is_nan() {
+                *score = f32::NEG_INFINITY;
+            }
+        }
+        Ok(())
+    }
+
+    fn exact(&mut self, row: u32) -> Result<f32> {
+        let (kernels, query) = (kernels::best(), self.query);
+        let place = self.snapshot.locate(row);
+        let stored;
+        let values = match &place {
+            Place::Delta(delta, row) => Values::F32(delta.vector(*row)),
+            Place::Run(run, row) => {
+                stored = run.stored_vector(*row, self.scratch)?;
+                stored.values()
+            }
+        };
+        Ok(match (self.generation.quantizer.similarity(), values) {
+            (Similarity::L2, Values::F32(vector)) => -kernels.l2(query, vector),
+            (Similarity::Dot, Values::F32(vector)) => kernels.dot(query, vector),
+            (Similarity::L2, Values::F16(vector)) => -kernels.l2_16(query, vector),
+            (Similarity::Dot, Values::F16(vector)) => kernels.dot16(query, vector),
+        })
+    }
+}
+
+/// Whether a result of this score would be inside `radius`: compared as distances, as results are.
+fn within(metric: Metric, score: f32, radius: f32) -> bool {
+    metric.distance(score) <= radius
+}
+
+/// Nearest first, of equal scores the lower row.
+fn sort(found: &mut [(f32, u32)]) {
+    found.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+}

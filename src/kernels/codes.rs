@@ -1,0 +1,42 @@
+//! Codes of a vector in and out of its lane of a code block, the layout of which is drawn in [`super`].
+//!
+//! A group holds four bytes of a vector, and the parts of a byte are shifted alike, so codes move four at a time.
+
+use super::{GROUP, GROUP_BYTES};
+
+/// Dimensions in a group of a block of codes of `bits`.
+#[must_use]
+pub const fn group_dims(bits: u32) -> usize {
+    32 / bits as usize
+}
+
+/// Bytes of a block of `dim` codes of `bits`, without terms.
+#[must_use]
+pub const fn code_bytes(dim: usize, bits: u32) -> usize {
+    dim.div_ceil(group_dims(bits)) * GROUP_BYTES
+}
+
+/// Writes `codes`, each less than `2^bits` and padded with 0 to whole groups, into `lane` of `block`. Other lanes keep
+/// their bytes.
+pub fn put_codes(bits: u32, codes: &[u8], lane: usize, block: &mut [u8]) {
+    assert_eq!(codes.len() % group_dims(bits), 0, "codes are not padded to whole groups");
+    let groups = codes.as_chunks::<GROUP>().0.chunks_exact(8 / bits as usize);
+    for (group, block) in groups.zip(block.chunks_exact_mut(GROUP_BYTES)) {
+        let mut bytes = 0;
+        for (part, four) in group.iter().enumerate() {
+            bytes |= u32::from_le_bytes(*four) << (part as u32 * bits);
+        }
+        block[lane * GROUP..][..GROUP].copy_from_slice(&bytes.to_le_bytes());
+    }
+}
+
+/// Reads the first `codes.len()` codes in `lane` of `block`: the inverse of [`put_codes`].
+pub fn get_codes(bits: u32, block: &[u8], lane: usize, codes: &mut [u8]) {
+    let parts = 8 / bits as usize;
+    for (i, four) in codes.chunks_mut(GROUP).enumerate() {
+        let bytes = &block[i / parts * GROUP_BYTES + lane * GROUP..][..GROUP];
+        for (code, byte) in four.iter_mut().zip(bytes) {
+            *code = byte >> ((i % parts) as u32 * bits) & (u8::MAX >> (8 - bits));
+        }
+    }
+}

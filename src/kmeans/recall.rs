@@ -1,0 +1,195 @@
+//! Whether passes still help queries: held-out rows, asked again after every pass.
+//!
+//! For each of up to 256 held-out rows the ten nearest of up to 32,768 rows of the sample are found once, by integer
+//! products. After a pass a query is taken to scan the lists from the nearest on until it has scanned a fixed number
+//! of rows; the recall is the share of the neighbours it met. The number is the one that gave 0.9 after the first pass.
+//! It counts rows and not lists, because a large list that was split is cheaper to scan but holds fewer neighbours.
+//! Passes end when two in a row bring less than [`LEAST_GAIN`] over the best before them.
+//!
+//! The number of queries and rows is cut to what costs about a twentieth of the clustering. Small samples, where that
+//! leaves nothing that could tell 0.001 apart, are not measured.
+
+use super::blocks::Blocks;
+use crate::error::Result;
+use crate::exec::{Exec, Watch};
+use crate::ivf::TopK;
+use crate::ivf::bytes::{ByteCentroids, ByteSpace, stride};
+use crate::kernels::Kernels;
+
+/// Gain of a pass below which it did not help.
+const LEAST_GAIN: f64 = 0.001;
+/// Passes in a row that may not help.
+const PATIENCE: u32 = 2;
+/// Recall after the first pass.
+const FIRST: f64 = 0.9;
+
+const QUERIES: usize = 256;
+const LEAST_QUERIES: usize = 64;
+const ROWS: usize = 32_768;
+const LEAST_ROWS: usize = 4096;
+const NEIGHBOURS: usize = 10;
+/// Products of clustering for one of comparing queries with rows, which runs a third as fast.
+const SHARE: usize = 64;
+/// Bytes of rows compared by one work item.
+const ITEM: usize = 1 << 18;
+
+/// Queries with their neighbours, and what the passes so far gave.
+pub(super) struct Probe {
+    queries: Vec<Query>,
+    /// The rows that are neighbours of any query, rising.
+    rows: Vec<u32>,
+    /// Rows that a query scans; set by the first measuring.
+    scanned: u32,
+    best: f64,
+    idle: u32,
+}
+
+struct Query {
+    code: Vec<i8>,
+    /// Positions of its neighbours in `rows`.
+    near: Vec<u32>,
+}
+
+/// What finding neighbours needs.
+pub(super) struct Ground<'a> {
+    pub(super) kernels: &'static Kernels,
+    pub(super) exec: &'a Exec,
+    pub(super) watch: &'a Watch,
+    pub(super) space: &'a ByteSpace,
+    /// The sample, `n x dim`.
+    pub(super) rows: &'a [f32],
+    pub(super) dim: usize,
+}
+
+impl Probe {
+    /// With `held_out` rows (any number of `dim` values) as queries, for a clustering of `products` products of a row
+    /// with a centroid. `None` where there is too little to measure.
+    pub(super) fn new(ground: &Ground<'_>, held_out: &[f32], products: usize) -> Result<Option<Self>> {
+        let (dim, n) = (ground.dim, ground.rows.len() / ground.dim);
+        let given = held_out.len() / dim;
+        let mut taken = n.min(ROWS);
+        let mut asked = given.min(QUERIES).min(products / SHARE / taken.max(1));
+        if asked < LEAST_QUERIES {
+            asked = given.min(LEAST_QUERIES);
+            taken = taken.min(products / SHARE / asked.max(1));
+        }
+        if asked < LEAST_QUERIES || taken < LEAST_ROWS {
+            return Ok(None);
+        }
+        let codes: Vec<Vec<i8>> =
+            (0..asked).map(|i| code(ground.space, &held_out[i * given / asked * dim..][..dim])).collect();
+        let found = nearest(ground, &codes, |i| (i * n / taken) as u32, taken)?;
+        let mut rows: Vec<u32> = found.iter().flatten().copied().collect();
+        rows.sort_unstable();
+        rows.dedup();
+        let place = |row: &u32| rows.partition_point(|r| r < row) as u32;
+        let queries = codes.into_iter().zip(&found);
+        let queries = queries.map(|(code, near)| Query { code, near: near.iter().map(place).collect() }).collect();
+        Ok(Some(Self { queries, rows, scanned: 0, best: 0.0, idle: 0 }))
+    }
+
+    /// The rows of the sample whose lists [`Probe::measure`] wants to know, rising.
+    pub(super) fn rows(&self) -> &[u32] {
+        &self.rows
+    }
+
+    /// The recall with centroids `units` (in the units of the space), lists of `sizes` rows, and each of
+    /// [`Probe::rows`] in the list that `labels` says.
+    pub(super) fn measure(&mut self, ground: &Ground<'_>, units: &[f32], sizes: &[u32], labels: &[u32]) -> Result<f64> {
+        let centroids = ByteCentroids::new(units, ground.dim)?;
+        let mut blocks = Blocks::new(centroids.len(), stride(ground.dim))?;
+        for i in 0..centroids.len() {
+            blocks.set(i, centroids.codes(i).iter().map(|&q| (i32::from(q) + 128) as u8));
+        }
+        let parts: Vec<&[Query]> = self.queries.chunks(16).collect();
+        let costs = ground.exec.map(parts.len(), |i| {
+            let mut products = vec![0i32; blocks.lanes()];
+            let mut scores = vec![0f32; sizes.len()];
+            let mut costs = Vec::with_capacity(parts[i].len() * NEIGHBOURS);
+            for q in parts[i] {
+                blocks.products(ground.kernels, &q.code, &mut products);
+                let shift: i32 = 128 * q.code.iter().map(|&u| i32::from(u)).sum::<i32>();
+                for (j, (score, product)) in scores.iter_mut().zip(&products).enumerate() {
+                    let norm = f64::from(centroids.norm(j)) / centroids.factor();
+                    *score = (2.0 * f64::from(product - shift) - norm) as f32;
+                }
+                // What is scanned before a neighbour is met: the lists at least as near as its own.
+                costs.extend(q.near.iter().map(|&place| {
+                    let own = scores[labels[place as usize] as usize];
+                    scores.iter().zip(sizes).map(|(s, size)| if *s >= own { *size } else { 0 }).sum::<u32>()
+                }));
+            }
+            costs
+        });
+        ground.watch.check()?;
+        let mut costs: Vec<u32> = costs.into_iter().flatten().collect();
+        if self.scanned == 0 {
+            costs.sort_unstable();
+            self.scanned = costs[((costs.len() as f64 * FIRST) as usize).min(costs.len() - 1)];
+        }
+        let recall = costs.iter().filter(|&&cost| cost <= self.scanned).count() as f64 / costs.len() as f64;
+        self.idle = if recall < self.best + LEAST_GAIN { self.idle + 1 } else { 0 };
+        self.best = self.best.max(recall);
+        Ok(recall)
+    }
+
+    /// Whether the last passes did not help.
+    pub(super) fn is_over(&self) -> bool {
+        self.idle >= PATIENCE
+    }
+}
+
+/// The signed bytes of a row, padded with 0 to whole groups.
+fn code(space: &ByteSpace, row: &[f32]) -> Vec<i8> {
+    let mut bytes = vec![0u8; row.len()];
+    space.encode(row, &mut bytes);
+    let mut code = vec![0i8; stride(row.len())];
+    code.iter_mut().zip(&bytes).for_each(|(code, &u)| *code = (i32::from(u) - 128) as i8);
+    code
+}
+
+/// For each code the nearest of `taken` rows, the `i`-th of which is `row(i)`.
+fn nearest(
+    ground: &Ground<'_>,
+    codes: &[Vec<i8>],
+    row: impl Fn(usize) -> u32 + Sync,
+    taken: usize,
+) -> Result<Vec<Vec<u32>>> {
+    let dim = ground.dim;
+    let item = (ITEM / stride(dim)).max(16);
+    let parts = ground.exec.map(taken.div_ceil(item), |part| {
+        let rows = part * item..taken.min((part + 1) * item);
+        let mut blocks = Blocks::new(rows.len(), stride(dim))?;
+        let (mut bytes, mut norms) = (vec![0u8; dim], Vec::with_capacity(rows.len()));
+        for (at, i) in rows.clone().enumerate() {
+            let values = &ground.rows[row(i) as usize * dim..][..dim];
+            norms.push(ground.space.encode(values, &mut bytes).0);
+            blocks.set(at, bytes.iter().copied());
+        }
+        let (mut products, mut scores) = (vec![0i32; blocks.lanes()], vec![0f32; rows.len()]);
+        let mut top = TopK::with_kernels(ground.kernels, NEIGHBOURS);
+        let mut found = Vec::with_capacity(codes.len());
+        for code in codes {
+            ground.watch.check()?;
+            blocks.products(ground.kernels, code, &mut products);
+            let shift: i32 = 128 * code.iter().map(|&u| i32::from(u)).sum::<i32>();
+            for ((score, product), norm) in scores.iter_mut().zip(&products).zip(&norms) {
+                *score = (2 * (product - shift) - norm) as f32;
+            }
+            top.offer(&scores, rows.start as u32);
+            let mut best = Vec::with_capacity(NEIGHBOURS);
+            top.finish(&mut best);
+            found.push(best);
+        }
+        Ok(found)
+    });
+    let mut all = vec![Vec::new(); codes.len()];
+    for part in parts {
+        all.iter_mut().zip(part?).for_each(|(all, found)| all.extend(found));
+    }
+    let best = |mut found: Vec<(f32, u32)>| {
+        found.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        found.iter().take(NEIGHBOURS).map(|&(_, i)| row(i as usize)).collect()
+    };
+    Ok(all.into_iter().map(best).collect())
+}

@@ -1781,7 +1781,7 @@ typedef struct cyborg_query_options {
     /** Most results of each query, 1 to CYBORG_MAX_TOP_K; 0 = CYBORG_DEFAULT_TOP_K. */
     uint32_t top_k;
     /**
-     * Lists to look into; 0 = as many as the index's target_recall needs. More is slower and finds more; all of them
+     * Lists to look into; 0 = as many as this query needs for target_recall. More is slower and finds more; all of them
      * make the search exact up to the quantizer.
      */
     uint32_t n_probes;
@@ -1797,10 +1797,12 @@ typedef struct cyborg_query_options {
     uint32_t has_radius;
     /** Largest distance, when has_radius is 1. */
     float radius;
+    /** Recall that n_probes 0 aims at, above 0 and below 1; 0 = the index's target_recall. */
+    float target_recall;
 } cyborg_query_options;
 
 /** Sets struct_size and zeroes all other fields. */
-#define CYBORG_QUERY_OPTIONS_INIT {sizeof(cyborg_query_options), 0, 0, 0, 0, 0, 0, 0}
+#define CYBORG_QUERY_OPTIONS_INIT {sizeof(cyborg_query_options), 0, 0, 0, 0, 0, 0, 0, 0}
 
 /** Work done for one query. Set struct_size (or start from CYBORG_QUERY_STATS_INIT) before passing it in. */
 typedef struct cyborg_query_stats {

@@ -12,10 +12,12 @@ use zeroize::Zeroizing;
 
 use super::curve::{CURVE_K, RecallCurve};
 use super::extents::Extents;
+use super::generation::Generation;
+use super::margin::{Margins, half_square};
 use super::rebuild::Rebuilt;
 use crate::error::{Result, try_with_capacity, try_zeroed};
 use crate::exec::{Exec, Watch};
-use crate::ivf::{Centroids, Kept, ProbeScratch, Sieve};
+use crate::ivf::{Kept, ProbeScratch, Sieve};
 use crate::kernels;
 use crate::types::{Metric, Similarity};
 
@@ -31,6 +33,8 @@ const GRAIN: usize = 64;
 /// Held-out rows as queries, with the best rows seen so far.
 pub(super) struct Calibrator {
     similarity: Similarity,
+    /// The R of [`Margins`]; 0 under inner product, where lists are not visited in the order of what they hold.
+    rank: usize,
     /// Nearest lists that every query is compared with.
     near: usize,
     queries: Vec<Query>,
@@ -45,17 +49,26 @@ struct Query {
     top: Kept,
 }
 
+/// Where the true neighbours of a query lie: the ranks of their lists, and what the first of them ask of a margin.
+#[derive(Clone, Default)]
+struct Found {
+    ranks: Vec<u32>,
+    gaps: Vec<f32>,
+}
+
 impl Calibrator {
     /// Uses `held_out` rows with their vectors as queries.
     pub(super) fn new(
         metric: Metric,
-        centroids: &Centroids,
+        g: &Generation,
         held_out: Vec<HeldOut>,
         exec: &Exec,
         watch: &Watch,
     ) -> Result<Self> {
         // One more than is counted: each query finds itself.
         let k = CURVE_K[CURVE_K.len() - 1] + 1;
+        let centroids = &g.centroids;
+        let rank = if metric == Metric::InnerProduct { 0 } else { k - 1 };
         let near = match metric {
             Metric::InnerProduct => centroids.len(),
             _ => (centroids.len() / NEAR_SHARE).max(NEAR_LEAST).min(centroids.len()),
@@ -72,11 +85,11 @@ impl Calibrator {
                     return;
                 }
                 centroids.probe(&q.vector, near, &mut scratch, &mut order);
-                order.iter().for_each(|&list| q.near[list as usize / 64] |= 1 << (list % 64));
+                order.iter().for_each(|&(_, list)| q.near[list as usize / 64] |= 1 << (list % 64));
             }
         });
         watch.check()?;
-        Ok(Self { similarity: metric.similarity(), near, queries })
+        Ok(Self { similarity: metric.similarity(), rank, near, queries })
     }
 
     /// Compares every query with its near ones of the extents `range`, whose vectors are `staged` from the first on.
@@ -119,48 +132,61 @@ impl Calibrator {
     }
 
     /// The curve, once `rebuilt` was encoded: its rows were observed under their numbers in the new run.
-    pub(super) fn curve_of(
-        self,
-        rebuilt: &Rebuilt,
-        centroids: &Centroids,
-        exec: &Exec,
-        watch: &Watch,
-    ) -> Result<RecallCurve> {
+    pub(super) fn curve_of(self, rebuilt: &Rebuilt, g: &Generation, exec: &Exec, watch: &Watch) -> Result<RecallCurve> {
         let Some(run) = &rebuilt.run else { return Ok(RecallCurve::default()) };
         let itself = |row: u32| rebuilt.map[(row - rebuilt.first) as usize];
-        self.curve(centroids, itself, |row| run.extents.list_of(run.extents.of_row(row)), exec, watch)
+        self.curve(g, itself, |row| run.extents.list_of(run.extents.of_row(row)), exec, watch)
     }
 
     /// The curve, once everything was observed. `itself` gives the number under which the row of a query was observed,
     /// `list_of` the list of such a number.
     pub(super) fn curve(
         mut self,
-        centroids: &Centroids,
+        g: &Generation,
         itself: impl Fn(u32) -> u32 + Sync,
         list_of: impl Fn(u32) -> usize + Sync,
         exec: &Exec,
         watch: &Watch,
     ) -> Result<RecallCurve> {
-        let mut near: Vec<Vec<u32>> = vec![Vec::new(); self.queries.len()];
-        let mut work: Vec<(&mut Query, &mut Vec<u32>)> = self.queries.iter_mut().zip(&mut near).collect();
+        let (similarity, rank) = (self.similarity, self.rank);
+        let mut near: Vec<Found> = vec![Found::default(); self.queries.len()];
+        let mut work: Vec<(&mut Query, &mut Found)> = self.queries.iter_mut().zip(&mut near).collect();
         exec.for_each_chunk(&mut work, GRAIN, |_, work| {
             let mut scratch = ProbeScratch::new();
             let mut order = Vec::new();
-            let mut rank = vec![0u32; centroids.len()];
+            let mut place = vec![(0u32, 0f32); g.lists()];
             for (q, near) in work {
                 if watch.check().is_err() {
                     return;
                 }
-                centroids.probe(&q.vector, centroids.len(), &mut scratch, &mut order);
-                order.iter().enumerate().for_each(|(i, &list)| rank[list as usize] = i as u32);
+                g.centroids.probe(&q.vector, g.lists(), &mut scratch, &mut order);
+                for (i, &(half, list)) in (0..).zip(&order) {
+                    place[list as usize] = (i, g.half_square(list, half));
+                }
                 let itself = itself(q.row);
-                let others = q.top.rows().filter(|&row| row != itself);
-                near.extend(others.map(|row| rank[list_of(row)]));
+                let mut reached = None;
+                for (i, (score, row)) in q.top.best().filter(|&(_, row)| row != itself).enumerate() {
+                    let (of_list, half) = place[list_of(row)];
+                    near.ranks.push(of_list);
+                    if i < CURVE_K[0] {
+                        near.gaps.push(-half);
+                    }
+                    if i + 1 == rank {
+                        reached = Some(half_square(similarity, score));
+                    }
+                }
+                match reached {
+                    Some(reached) => near.gaps.iter_mut().for_each(|gap| *gap += reached),
+                    None => near.gaps.clear(),
+                }
             }
         });
-        let ranks = CURVE_K.map(|k| near.iter().map(|near| near[..near.len().min(k)].to_vec()).collect::<Vec<_>>());
+        let gaps: Vec<f32> = near.iter().flat_map(|near| near.gaps.iter().copied()).collect();
+        let margins = Margins::measure(rank as u32, gaps);
+        let first = |near: &Found, k: usize| near.ranks[..near.ranks.len().min(k)].to_vec();
+        let ranks = CURVE_K.map(|k| near.iter().map(|near| first(near, k)).collect::<Vec<_>>());
         watch.check()?;
-        let believed = if self.near == centroids.len() { self.near } else { self.near / 2 };
-        Ok(RecallCurve::measure([&ranks[0], &ranks[1]], centroids.len(), believed))
+        let believed = if self.near == g.lists() { self.near } else { self.near / 2 };
+        Ok(RecallCurve::measure([&ranks[0], &ranks[1]], g.lists(), believed, margins))
     }
 }

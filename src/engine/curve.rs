@@ -5,6 +5,7 @@
 //! their true nearest neighbours the rank of its list in the query's probe order says how many probes find it, so one
 //! exact search gives the whole curve. Kept for k = 10 and k = 100; other k use the next greater.
 
+use super::margin::Margins;
 use super::results::RecallReading;
 use super::wire::{Put, Reader};
 use crate::error::{Error, Result};
@@ -17,6 +18,8 @@ const GUARD: f64 = 2.0;
 /// Standard deviation of the recall of single queries where the mean is near 0.95: 0.09 on 10,000 GloVe words, and some
 /// more for data that is less even.
 const SPREAD: f64 = 0.12;
+/// Lists that the stopping rule may visit, as a multiple of the probes that reach the target without it.
+const WIDER: usize = 3;
 
 /// Recall by number of probes, for each of [`CURVE_K`].
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,12 +28,32 @@ pub(super) struct RecallCurve {
     queries: u32,
     /// For each k, points of rising probes and recall.
     points: [Vec<(u32, f32)>; 2],
+    /// The stopping rule for up to [`CURVE_K`]`[0]` results.
+    margins: Margins,
+}
+
+/// How far a query looks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Reach {
+    /// Most lists visited.
+    pub(super) probes: usize,
+    /// Where visiting ends before: see [`Margins`].
+    pub(super) stop: Option<Stop>,
+}
+
+/// The stopping rule of one query.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Stop {
+    /// Which best vector is compared with lists.
+    pub(super) rank: usize,
+    /// How much farther than it a list may be, in half squared distances.
+    pub(super) margin: f32,
 }
 
 impl RecallCurve {
     /// The curve of `ranks[which k][query]`: for each query, the 0-based ranks of the lists that hold its true
     /// neighbours. Points beyond `believed` probes are left out: there the neighbours given are not all there are.
-    pub(super) fn measure(ranks: [&[Vec<u32>]; 2], lists: usize, believed: usize) -> Self {
+    pub(super) fn measure(ranks: [&[Vec<u32>]; 2], lists: usize, believed: usize, margins: Margins) -> Self {
         let points = ranks.map(|queries| {
             let mut found = vec![0u64; lists];
             queries.iter().flatten().for_each(|&rank| found[rank as usize] += 1);
@@ -45,7 +68,7 @@ impl RecallCurve {
             points.retain(|&(probes, _)| probes as usize <= believed);
             thin(points)
         });
-        Self { queries: ranks[0].len() as u32, points }
+        Self { queries: ranks[0].len() as u32, points, margins }
     }
 
     /// Queries measured; 0 = nothing was.
@@ -66,6 +89,23 @@ impl RecallCurve {
         ((probes as f64 * factor).ceil() as usize).clamp(1, lists)
     }
 
+    /// As [`Self::probes`], with the stopping rule where it was measured and `k` is small enough for it: then up to
+    /// [`WIDER`] times as many lists are visited where a query needs them, and fewer on average.
+    pub(super) fn reach(&self, k: usize, target: f32, lists: usize) -> Reach {
+        let probes = self.probes(k, target, lists);
+        let plain = Reach { probes, stop: None };
+        let Some(rank) = self.margins.rank().filter(|_| k <= CURVE_K[0] && probes < lists) else { return plain };
+        let wide = probes.saturating_mul(WIDER).min(lists);
+        let beyond = self.points[0].partition_point(|&(p, _)| p as usize <= wide);
+        // What the limit of lists loses, the margin must find.
+        let lost = 1.0 - beyond.checked_sub(1).map_or(0.0, |i| self.points[0][i].1);
+        let error = (GUARD * SPREAD / f64::from(self.queries.max(1)).sqrt()) as f32;
+        match self.margins.margin(target + error + lost) {
+            Some(margin) => Reach { probes: wide, stop: Some(Stop { rank: rank as usize, margin }) },
+            None => plain,
+        }
+    }
+
     /// The curve as callers see it.
     pub(super) fn reading(&self) -> RecallReading {
         let [at_10, at_100] = self.points.clone();
@@ -82,11 +122,12 @@ impl RecallCurve {
                 out.put_f32(recall);
             }
         }
+        self.margins.write(out);
     }
 
     /// Reads what [`Self::write`] wrote.
     pub(super) fn read(r: &mut Reader<'_>) -> Result<Self> {
-        let mut curve = Self { queries: r.u32()?, points: Default::default() };
+        let mut curve = Self { queries: r.u32()?, ..Self::default() };
         for points in &mut curve.points {
             let n = r.count(8)?;
             for _ in 0..n {
@@ -97,6 +138,7 @@ impl RecallCurve {
                 points.push(point);
             }
         }
+        curve.margins = Margins::read(r)?;
         Ok(curve)
     }
 }
@@ -121,13 +163,19 @@ mod tests {
     fn gives_the_smallest_number_of_probes_that_reaches_the_target() {
         // 1,000 queries; neighbour i of 10 lies in the list of rank i: recall is probes / 10.
         let queries = vec![(0..10).collect::<Vec<u32>>(); 1000];
-        let curve = RecallCurve::measure([&queries, &queries], 50, 50);
+        let margins = Margins::measure(20, (0..10_000).map(|i| i as f32 / 10_000.0).collect());
+        let curve = RecallCurve::measure([&queries, &queries], 50, 50, margins.clone());
         assert_eq!(curve.probes(10, 0.69, 50), 7);
         assert_eq!(curve.probes(5, 0.95, 50), 10);
         assert_eq!(curve.probes(1000, 0.45, 50), 50);
         assert_eq!(RecallCurve::default().probes(10, 0.9, 50), 50);
-        let half = RecallCurve::measure([&queries, &queries], 50, 7);
+        let half = RecallCurve::measure([&queries, &queries], 50, 7, Margins::default());
         assert_eq!((half.probes(5, 0.65, 50), half.probes(5, 0.95, 50)), (7, 50));
+        assert_eq!(half.reach(5, 0.65, 50), Reach { probes: 7, stop: None });
+        let reach = curve.reach(10, 0.69, 50);
+        let stop = reach.stop.unwrap();
+        assert!(reach.probes == 21 && stop.rank == 20 && (0.69..0.75).contains(&stop.margin), "{reach:?}");
+        assert_eq!(curve.reach(11, 0.69, 50).stop, None, "measured for 10 results");
         let mut bytes = Vec::new();
         curve.write(&mut bytes);
         assert_eq!(RecallCurve::read(&mut Reader::new(&bytes, "curve")).unwrap(), curve);

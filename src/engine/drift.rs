@@ -51,7 +51,7 @@ impl Index {
         let Some(g) = s.generation.clone().filter(|_| self.curve_is_due(&s)) else { return Ok(()) };
         let exec = &self.shared.exec;
         let queries = draw(&s, &g, watch)?;
-        let mut calibrator = Calibrator::new(s.config.metric, &g.centroids, queries, exec, watch)?;
+        let mut calibrator = Calibrator::new(s.config.metric, &g, queries, exec, watch)?;
         let mut page = Page::new(&g)?;
         for (base, run) in &s.runs {
             let dead = |row| s.tombstones.contains(row);
@@ -67,7 +67,7 @@ impl Index {
             let (base, run) = &s.runs[s.runs.partition_point(|(base, _)| *base <= row) - 1];
             run.extents.list_of(run.extents.of_row(row - base))
         };
-        let curve = calibrator.curve(&g.centroids, |row| row, list_of, exec, watch)?;
+        let curve = calibrator.curve(&g, |row| row, list_of, exec, watch)?;
         self.publish_curve(&g, &curve, s.writes)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! object  u8 version, u64 number, u64 items when trained, u64 writes when the curve was measured, u32 lists, u32 dimension,
-//!         f32 x lists x dimension centroids, u32 length, quantizer, recall curve
+//!         f32 x lists x dimension centroids, u8 has resultants, [f32 x lists], u32 length, quantizer, recall curve
 //! ```
 
 use super::curve::RecallCurve;
@@ -12,7 +12,7 @@ use crate::ivf::Centroids;
 use crate::quant::Quantizer;
 use crate::types::{MAX_DIMENSION, MAX_LISTS, Similarity, VectorPrecision};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// One layout of an index. Number 0 is the untrained one: a single list, flat codes, exact search.
 pub(super) struct Generation {
@@ -22,6 +22,8 @@ pub(super) struct Generation {
     /// Items that had been written or deleted when the curve was measured, see `drift`.
     pub(super) measured_at: u64,
     pub(super) centroids: Centroids,
+    /// Where centroids were scaled to length 1: how long the mean of each list's unit vectors is. Else empty.
+    pub(super) resultants: Vec<f32>,
     pub(super) quantizer: Quantizer,
     pub(super) curve: RecallCurve,
 }
@@ -34,6 +36,7 @@ impl Generation {
             items: 0,
             measured_at: 0,
             centroids: Centroids::new(dim, vec![0.0; dim])?,
+            resultants: Vec::new(),
             quantizer: Quantizer::flat(similarity, dim, precision),
             curve: RecallCurve::default(),
         })
@@ -42,6 +45,15 @@ impl Generation {
     /// Number of lists.
     pub(super) fn lists(&self) -> usize {
         self.centroids.len()
+    }
+
+    /// `-|q - m|^2 / 2` of the mean m of `list`, from `half`, that of its centroid. They differ where centroids were
+    /// scaled to length 1 (and q has it too): the mean of a wide list is short, and farther from any query.
+    pub(super) fn half_square(&self, list: u32, half: f32) -> f32 {
+        match self.resultants.get(list as usize) {
+            Some(&r) => r * (half + 1.0) - 0.5 * (1.0 + r * r),
+            None => half,
+        }
     }
 
     /// Plaintext of the generation object.
@@ -59,6 +71,8 @@ impl Generation {
         out.put_u32(self.centroids.len() as u32);
         out.put_u32(self.centroids.dim() as u32);
         out.put_f32s(self.centroids.rows());
+        out.put_u8(u8::from(!self.resultants.is_empty()));
+        out.put_f32s(&self.resultants);
         let mut quantizer = Vec::new();
         self.quantizer.write(&mut quantizer);
         out.put_u32(quantizer.len() as u32);
@@ -81,14 +95,19 @@ impl Generation {
             return Err(corrupt);
         }
         let rows = r.f32s(lists as usize * dim as usize)?;
+        let resultants = match r.u8()? {
+            0 => Vec::new(),
+            1 => r.f32s(lists as usize)?,
+            _ => return Err(corrupt),
+        };
         let len = r.count(1)?;
         let quantizer = Quantizer::read(r.bytes(len)?)?;
         let curve = RecallCurve::read(&mut r)?;
         r.end()?;
-        if quantizer.dim() != dim as usize {
+        if quantizer.dim() != dim as usize || !resultants.iter().all(|r| r.is_finite()) {
             return Err(corrupt);
         }
         let centroids = Centroids::new(dim as usize, rows)?;
-        Ok(Self { number, items, measured_at, centroids, quantizer, curve })
+        Ok(Self { number, items, measured_at, centroids, resultants, quantizer, curve })
     }
 }

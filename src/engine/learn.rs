@@ -20,6 +20,7 @@ use super::snapshot::Snapshot;
 use crate::error::{Error, Result, try_with_capacity, try_zeroed};
 use crate::exec::{EndReason, Phase, Watch};
 use crate::ivf::Centroids;
+use crate::kernels;
 use crate::kmeans::{self, Clustering, Params, Refiner};
 use crate::quant::{Quantizer, Sample};
 use crate::rng::{Rng, Selection};
@@ -85,12 +86,16 @@ impl Learning<'_> {
             QuantizerSpec::Flat => Quantizer::flat(similarity, dim, s.config.vector_precision),
             _ => Quantizer::train(spec, similarity, &fit)?,
         };
+        let resultants = match params.spherical {
+            true => resultants(&sample, &assignment, &centroids),
+            false => Vec::new(),
+        };
         drop((sample, assignment));
         watch.check()?;
         let number = s.generation.as_ref().map_or(0, |g| g.number) + 1;
-        let calibrator = Calibrator::new(s.config.metric, &centroids, held_out, exec, watch)?;
         let (items, curve, measured_at) = (s.live(), RecallCurve::default(), s.writes);
-        let generation = Generation { number, items, centroids, quantizer, curve, measured_at };
+        let generation = Generation { number, items, centroids, resultants, quantizer, curve, measured_at };
+        let calibrator = Calibrator::new(s.config.metric, &generation, held_out, exec, watch)?;
         Ok((generation, calibrator))
     }
 
@@ -213,6 +218,18 @@ impl Learning<'_> {
         found.assignment = assignment;
         Ok(())
     }
+}
+
+/// The mean resultant length of each list, as statistics of directions call it: how long the mean of its unit vectors
+/// is along the unit centroid. 1 = all alike.
+fn resultants(rows: &[f32], lists: &[u32], centroids: &Centroids) -> Vec<f32> {
+    let mut sums = vec![(0f64, 0u32); centroids.len()];
+    for (row, &list) in rows.chunks_exact(centroids.dim()).zip(lists) {
+        let (sum, count) = &mut sums[list as usize];
+        *sum += f64::from(kernels::best().dot(row, centroids.row(list as usize)));
+        *count += 1;
+    }
+    sums.iter().map(|&(sum, count)| if count > 0 { (sum / f64::from(count)) as f32 } else { 1.0 }).collect()
 }
 
 /// Lists in random order: neighbours in space must not be neighbours in the store.

@@ -29,6 +29,7 @@ mod jobs;
 mod learn;
 mod load;
 mod manifest;
+mod margin;
 mod merge;
 mod model;
 mod options;

@@ -138,6 +138,8 @@ pub struct QueryOptions {
     pub radius: f32,
     /// Whether `radius` counts.
     pub has_radius: bool,
+    /// Recall that automatic probes (`n_probes` 0) aim at, in (0, 1); 0 = the index's.
+    pub target_recall: f32,
     /// 1 = a batch of queries runs on the caller's thread, as a single one always does; else on all of the db's.
     pub threads: u32,
 }

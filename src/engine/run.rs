@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::kernels::{self, LANES};
 use crate::types::{IdKind, VectorPrecision};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const HAS_VECTORS: u8 = 1;
 const HAS_PAYLOAD: u8 = 2;
 const FLOAT16: u8 = 4;

@@ -8,10 +8,12 @@ use std::sync::atomic::Ordering;
 
 use zeroize::Zeroize;
 
+use super::curve::Reach;
 use super::fields;
 use super::generation::Generation;
 use super::index::Index;
 use super::intake::{check_dimension, take_vector};
+use super::margin::half_square;
 use super::options::{QueryOptions, include};
 use super::region::Scratch;
 use super::rerank::{Reranker, Wanted};
@@ -40,7 +42,7 @@ pub(super) struct QueryScratch {
     query: Vec<f32>,
     prepared: Prepared,
     probe: ProbeScratch,
-    lists: Vec<u32>,
+    lists: Vec<(f32, u32)>,
     scores: Vec<f32>,
     top: Option<TopK>,
     found: Vec<(f32, u32)>,
@@ -50,7 +52,9 @@ pub(super) struct QueryScratch {
 /// A query's options with everything filled in.
 struct Plan {
     wanted: Wanted,
-    n_probes: usize,
+    reach: Reach,
+    /// Vectors kept while scanning, no fewer than candidates.
+    kept: usize,
     /// Candidates to rerank; equal to `top_k` where codes are exact.
     candidates: usize,
 }
@@ -215,6 +219,9 @@ fn check_options(o: &QueryOptions) -> Result<()> {
     if o.include & !include::ALL != 0 {
         return Err(Error::invalid("include", o.include, "a sum of the include bits"));
     }
+    if !(0.0..1.0).contains(&o.target_recall) {
+        return Err(Error::invalid("target_recall", o.target_recall, "above 0 and below 1, or 0 for the index's"));
+    }
     if o.has_radius && o.radius.is_nan() {
         return Err(Error::invalid("radius", "NaN", "a distance"));
     }
@@ -226,20 +233,27 @@ impl Plan {
         let top_k = if o.top_k == 0 { DEFAULT_TOP_K } else { o.top_k } as usize;
         // No more than there are: bounds the memory of a large top_k on a small index.
         let top_k = (top_k as u64).min(s.live()) as usize;
-        let n_probes = match o.n_probes {
-            0 => g.curve.probes(top_k.max(1), s.config.target_recall, g.lists()),
-            n => (n as usize).min(g.lists()),
+        let target = if o.target_recall == 0.0 { s.config.target_recall } else { o.target_recall };
+        let reach = match o.n_probes {
+            // The stopping rule was measured with scores, which bounds exceed.
+            0 if g.quantizer.scores_are_bounds() => {
+                Reach { probes: g.curve.probes(top_k.max(1), target, g.lists()), stop: None }
+            }
+            0 => g.curve.reach(top_k.max(1), target, g.lists()),
+            n => Reach { probes: (n as usize).min(g.lists()), stop: None },
         };
         let wanted = match o.rerank_mult {
             0 => (top_k as u64 * u64::from(g.quantizer.default_rerank_mult())).max(LEAST_CANDIDATES),
             mult => top_k as u64 * u64::from(mult),
         };
+        // The stopping rule compares lists with the vector of its own rank.
+        let least = reach.stop.map_or(0, |stop| stop.rank);
         let candidates = match g.quantizer.needs_rerank() {
             true => wanted.min(s.live()) as usize,
             false => top_k,
         };
         let radius = if o.has_radius { o.radius } else { f32::INFINITY };
-        Self { wanted: Wanted { top_k, radius }, n_probes, candidates }
+        Self { wanted: Wanted { top_k, radius }, reach, kept: candidates.max(least), candidates }
     }
 }
 
@@ -274,6 +288,7 @@ impl QueryScratch {
             return Ok(Answer { rows: Vec::new(), stats });
         }
         self.scan(s, g, plan, &mut stats, watch)?;
+        self.found.truncate(plan.candidates);
         if g.quantizer.needs_rerank() {
             let (query, scratch) = (&self.query[..], &mut self.scratch);
             let mut reranker = Reranker { snapshot: s, generation: g, query, scratch };
@@ -294,14 +309,22 @@ impl QueryScratch {
     /// Leaves the best candidates by code in `found`.
     fn scan(&mut self, s: &Snapshot, g: &Generation, plan: &Plan, stats: &mut QueryStats, watch: &Watch) -> Result<()> {
         let kernels = kernels::best();
-        g.centroids.probe(&self.query, plan.n_probes, &mut self.probe, &mut self.lists);
+        g.centroids.probe(&self.query, plan.reach.probes, &mut self.probe, &mut self.lists);
         g.quantizer.prepare(&self.query, &mut self.prepared);
-        let top = self.top.get_or_insert_with(|| TopK::new(plan.candidates));
-        top.reset(plan.candidates);
-        stats.lists_probed = self.lists.len() as u32;
+        let top = self.top.get_or_insert_with(|| TopK::new(plan.kept));
+        top.reset(plan.kept);
         let dead = &s.tombstones;
         let block_bytes = g.quantizer.block_bytes();
-        for &list in &self.lists {
+        let similarity = g.quantizer.similarity();
+        for &(half, list) in &self.lists {
+            if plan
+                .reach
+                .stop
+                .is_some_and(|stop| g.half_square(list, half) < half_square(similarity, top.threshold()) - stop.margin)
+            {
+                break;
+            }
+            stats.lists_probed += 1;
             let centroid = g.centroids.row(list as usize);
             for (base, run) in &s.runs {
                 for e in run.extents.of_list(list as usize) {

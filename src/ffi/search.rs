@@ -29,7 +29,7 @@ pub struct cyborg_query_options {
     pub struct_size: u32,
     /// Most results of each query, 1 to CYBORG_MAX_TOP_K; 0 = CYBORG_DEFAULT_TOP_K.
     pub top_k: u32,
-    /// Lists to look into; 0 = as many as the index's target_recall needs. More is slower and finds more; all of them
+    /// Lists to look into; 0 = as many as this query needs for target_recall. More is slower and finds more; all of them
     /// make the search exact up to the quantizer.
     pub n_probes: u32,
     /// Candidates reranked by their full vectors, as a multiple of top_k; 0 = the quantizer's default.
@@ -42,6 +42,8 @@ pub struct cyborg_query_options {
     pub has_radius: u32,
     /// Largest distance, when has_radius is 1.
     pub radius: f32,
+    /// Recall that n_probes 0 aims at, above 0 and below 1; 0 = the index's target_recall.
+    pub target_recall: f32,
 }
 
 // SAFETY: integers and a float, size first.
@@ -97,6 +99,7 @@ fn query_options(o: &cyborg_query_options) -> Result<QueryOptions> {
         radius: o.radius,
         has_radius: flag(o.has_radius, "has_radius")?,
         threads: o.threads,
+        target_recall: o.target_recall,
     })
 }
 

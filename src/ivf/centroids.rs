@@ -131,12 +131,14 @@ impl Centroids {
         &self.rows
     }
 
-    /// Writes into `out` the up to `n_probes` lists nearest to `query` (`dim` values), nearest first. The order is that
-    /// of centroids rounded to a byte a dimension: the error of a squared distance is about 1 % of a list's radius.
-    pub fn probe(&self, query: &[f32], n_probes: usize, scratch: &mut ProbeScratch, out: &mut Vec<u32>) {
+    /// Writes into `out` the up to `n_probes` lists nearest to `query` (`dim` values), nearest first, each with
+    /// `-|query - centroid|^2 / 2`. Order and values are those of centroids rounded to a byte a dimension: the error of
+    /// a squared distance is about 1 % of a list's radius.
+    pub fn probe(&self, query: &[f32], n_probes: usize, scratch: &mut ProbeScratch, out: &mut Vec<(f32, u32)>) {
         self.nearest(query, n_probes, scratch);
+        let from_mean = 0.5 * scratch.kernels.l2(query, &self.coarse.mean);
         out.clear();
-        out.extend(scratch.found.iter().map(|&(_, list)| list));
+        out.extend(scratch.found.iter().map(|&(score, list)| (score - from_mean, list)));
     }
 
     /// Leaves the `count` nearest lists in `scratch.found`.

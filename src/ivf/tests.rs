@@ -168,8 +168,14 @@ fn probes_come_nearest_first_and_all_of_them_when_asked() {
                     want.sort_by(|&a, &b| {
                         distance(query, centroids.row(a)).total_cmp(&distance(query, centroids.row(b)))
                     });
-                    near += out.iter().filter(|&&i| want[..22].contains(&(i as usize))).count();
+                    near += out.iter().filter(|&&(_, i)| want[..22].contains(&(i as usize))).count();
                     total += 20;
+                    for &(half, i) in &all {
+                        let exact = -0.5 * distance(query, centroids.row(i as usize));
+                        let size = dim as f64 * (1.0 + 1e-6 * f64::from(offset).powi(2));
+                        assert!((f64::from(half) - exact).abs() <= 0.05 * size, "dim {dim}: {half} for {exact}");
+                    }
+                    let mut all: Vec<u32> = all.iter().map(|&(_, i)| i).collect();
                     all.sort_unstable();
                     assert!(all.iter().copied().eq(0..333), "every list once");
                 }
@@ -225,7 +231,7 @@ fn wrong_shapes_are_refused() {
     assert!(one.assign(&[0.0; 3], &Exec::new(1), &mut out).is_err());
     one.assign(&[0.0; 4], &Exec::new(1), &mut out).unwrap();
     assert_eq!(out, [0, 0]);
-    let mut probes = vec![4];
+    let mut probes = vec![(0.0, 4)];
     one.probe(&[0.0, 0.0], 9, &mut ProbeScratch::new(), &mut probes);
-    assert_eq!(probes, [0]);
+    assert_eq!(probes, [(-2.5, 0)]);
 }

@@ -176,11 +176,11 @@ impl Kept {
         }
     }
 
-    /// The rows of the best, best first, of equal scores the lower row first.
-    pub(crate) fn rows(&mut self) -> impl Iterator<Item = u32> {
+    /// The best with their scores, best first, of equal scores the lower row first.
+    pub(crate) fn best(&mut self) -> impl Iterator<Item = (f32, u32)> {
         self.keys.sort_unstable();
         self.keys.truncate(self.k);
-        self.keys.iter().map(|&key| unkey(key).1)
+        self.keys.iter().map(|&key| unkey(key))
     }
 }
 

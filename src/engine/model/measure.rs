@@ -99,7 +99,7 @@ pub(super) fn curve(
     stage.compare()?;
     let Stage { calibrator, numbers, lists, .. } = stage;
     let list_of = |number: u32| lists[number as usize] as usize;
-    calibrator.curve(&generation.centroids, |row| numbers[row as usize], list_of, &index.shared.exec, watch)
+    calibrator.curve(generation, |row| numbers[row as usize], list_of, &index.shared.exec, watch)
 }
 
 /// A number for each of `n` rows that none has: what was not compared.

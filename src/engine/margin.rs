@@ -1,0 +1,125 @@
+//! When a query has seen enough lists: a stopping rule that adapts to each query, calibrated like the number of probes.
+//!
+//! Lists are visited nearest first. A list is worth visiting while its centroid is not much farther than the R-th best
+//! vector found so far: the visit ends at the first list with `-|q - c|^2 / 2 < t - margin`, where `t` is
+//! `-|q - x|^2 / 2` of that R-th best. Queries in dense regions stop early, those in thin ones go on, so that for the
+//! same recall fewer vectors are scanned than with one number of probes for all.
+//!
+//! Calibration is one pass over what the recall curve needs anyway: for each true neighbour of a held-out query the gap
+//! between its final `t` and its list says which margin finds it. The running `t` of a search is never above the final
+//! one, so a search stops no earlier than was measured.
+
+use super::wire::{Put, Reader};
+use crate::error::{Error, Result};
+use crate::types::Similarity;
+
+/// Points kept: by recall, closer to each other towards 1.
+const POINTS: usize = 96;
+/// Recall of the first point.
+const FROM: f64 = 0.5;
+
+/// Margin by wished recall, for up to 10 results.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Margins {
+    /// R: which best vector is compared with lists; 0 = nothing was measured.
+    rank: u32,
+    /// Points of rising recall and margin: (recall, margin).
+    points: Vec<(f32, f32)>,
+}
+
+/// `-|q - x|^2 / 2` of a score between a query and a vector of the same length 1, or of an L2 score.
+pub(super) fn half_square(similarity: Similarity, score: f32) -> f32 {
+    match similarity {
+        Similarity::L2 => 0.5 * score,
+        Similarity::Dot => score - 1.0,
+    }
+}
+
+impl Margins {
+    /// From the gap of every true neighbour, in any order; `rank` is R.
+    pub(super) fn measure(rank: u32, mut gaps: Vec<f32>) -> Self {
+        gaps.retain(|gap| !gap.is_nan());
+        if gaps.is_empty() || rank == 0 {
+            return Self::default();
+        }
+        gaps.sort_unstable_by(f32::total_cmp);
+        let mut points: Vec<(f32, f32)> = Vec::with_capacity(POINTS);
+        for i in 0..POINTS {
+            // 1 - recall falls by the same factor from point to point, from 0.5 to 0.0005.
+            let missed = (1.0 - FROM) * 1e-3f64.powf(i as f64 / (POINTS - 1) as f64);
+            let at = (((1.0 - missed) * gaps.len() as f64).ceil() as usize).clamp(1, gaps.len());
+            let point = ((at as f64 / gaps.len() as f64) as f32, gaps[at - 1].max(-1e30));
+            if points.last().is_none_or(|last| last.0 < point.0) {
+                points.push(point);
+            }
+        }
+        Self { rank, points }
+    }
+
+    /// R, where anything was measured.
+    pub(super) fn rank(&self) -> Option<u32> {
+        (self.rank > 0).then_some(self.rank)
+    }
+
+    /// The margin that finds `recall` of the neighbours; `None` beyond what was measured.
+    pub(super) fn margin(&self, recall: f32) -> Option<f32> {
+        self.points.get(self.points.partition_point(|&(r, _)| r < recall)).map(|&(_, margin)| margin)
+    }
+
+    /// Appends the margins.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.put_u32(self.rank);
+        out.put_u32(self.points.len() as u32);
+        for &(recall, margin) in &self.points {
+            out.put_f32(recall);
+            out.put_f32(margin);
+        }
+    }
+
+    /// Reads what [`Self::write`] wrote.
+    pub(super) fn read(r: &mut Reader<'_>) -> Result<Self> {
+        let corrupt = Error::Corrupt { what: "margins" };
+        let rank = r.u32()?;
+        let n = r.count(8)?;
+        let mut points: Vec<(f32, f32)> = Vec::with_capacity(n);
+        for _ in 0..n {
+            let point = (r.f32()?, r.f32()?);
+            let rises = points.last().is_none_or(|last| last.0 < point.0 && last.1 <= point.1);
+            if !rises || !point.0.is_finite() || !point.1.is_finite() {
+                return Err(corrupt);
+            }
+            points.push(point);
+        }
+        if (rank == 0) != points.is_empty() {
+            return Err(corrupt);
+        }
+        Ok(Self { rank, points })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_margin_finds_the_share_of_neighbours_it_says() {
+        let gaps: Vec<f32> = (0..10_000).map(|i| ((i * 7919) % 10_000) as f32 / 10_000.0).collect();
+        let margins = Margins::measure(40, gaps.clone());
+        assert_eq!(margins.rank(), Some(40));
+        for recall in [0.5, 0.9, 0.95, 0.99, 0.999] {
+            let margin = margins.margin(recall).unwrap();
+            let found = gaps.iter().filter(|&&gap| gap <= margin).count() as f32 / 10_000.0;
+            assert!(found >= recall && found < recall + 0.05 * (1.0 - recall) + 0.04, "{recall}: {found}");
+        }
+        assert!(margins.margin(0.99999).is_none() && Margins::default().margin(0.5).is_none());
+        assert!(Margins::measure(40, Vec::new()).rank().is_none());
+        let mut bytes = Vec::new();
+        margins.write(&mut bytes);
+        assert_eq!(Margins::read(&mut Reader::new(&bytes, "margins")).unwrap(), margins);
+        for cut in 0..bytes.len() {
+            assert!(Margins::read(&mut Reader::new(&bytes[..cut], "margins")).is_err());
+        }
+        bytes[0] = 0;
+        assert!(Margins::read(&mut Reader::new(&bytes, "margins")).is_err(), "points without a rank");
+    }
+}

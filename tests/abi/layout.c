@@ -86,7 +86,7 @@ _Static_assert(offsetof(cyborg_index_info, recall_at_10_probes) == 128, "offseto
 _Static_assert(offsetof(cyborg_index_info, recall_at_10) == 192, "offsetof(cyborg_index_info, recall_at_10)");
 _Static_assert(offsetof(cyborg_index_info, recall_at_100_probes) == 256, "offsetof(cyborg_index_info, recall_at_100_probes)");
 _Static_assert(offsetof(cyborg_index_info, recall_at_100) == 320, "offsetof(cyborg_index_info, recall_at_100)");
-_Static_assert(sizeof(cyborg_index_stats_info) == 104, "sizeof(cyborg_index_stats_info)");
+_Static_assert(sizeof(cyborg_index_stats_info) == 128, "sizeof(cyborg_index_stats_info)");
 _Static_assert(offsetof(cyborg_index_stats_info, struct_size) == 0, "offsetof(cyborg_index_stats_info, struct_size)");
 _Static_assert(offsetof(cyborg_index_stats_info, reserved) == 4, "offsetof(cyborg_index_stats_info, reserved)");
 _Static_assert(offsetof(cyborg_index_stats_info, count) == 8, "offsetof(cyborg_index_stats_info, count)");
@@ -201,7 +201,7 @@ _Static_assert(offsetof(cyborg_model_options, max_memory_mb) == 56, "offsetof(cy
 _Static_assert(offsetof(cyborg_model_options, max_training_vectors) == 64, "offsetof(cyborg_model_options, max_training_vectors)");
 _Static_assert(offsetof(cyborg_model_options, seed) == 72, "offsetof(cyborg_model_options, seed)");
 _Static_assert(offsetof(cyborg_model_options, description) == 80, "offsetof(cyborg_model_options, description)");
-_Static_assert(sizeof(cyborg_query_options) == 32, "sizeof(cyborg_query_options)");
+_Static_assert(sizeof(cyborg_query_options) == 36, "sizeof(cyborg_query_options)");
 _Static_assert(offsetof(cyborg_query_options, struct_size) == 0, "offsetof(cyborg_query_options, struct_size)");
 _Static_assert(offsetof(cyborg_query_options, top_k) == 4, "offsetof(cyborg_query_options, top_k)");
 _Static_assert(offsetof(cyborg_query_options, n_probes) == 8, "offsetof(cyborg_query_options, n_probes)");
@@ -210,6 +210,7 @@ _Static_assert(offsetof(cyborg_query_options, include) == 16, "offsetof(cyborg_q
 _Static_assert(offsetof(cyborg_query_options, threads) == 20, "offsetof(cyborg_query_options, threads)");
 _Static_assert(offsetof(cyborg_query_options, has_radius) == 24, "offsetof(cyborg_query_options, has_radius)");
 _Static_assert(offsetof(cyborg_query_options, radius) == 28, "offsetof(cyborg_query_options, radius)");
+_Static_assert(offsetof(cyborg_query_options, target_recall) == 32, "offsetof(cyborg_query_options, target_recall)");
 _Static_assert(sizeof(cyborg_query_stats) == 32, "sizeof(cyborg_query_stats)");
 _Static_assert(offsetof(cyborg_query_stats, struct_size) == 0, "offsetof(cyborg_query_stats, struct_size)");
 _Static_assert(offsetof(cyborg_query_stats, lists_probed) == 4, "offsetof(cyborg_query_stats, lists_probed)");

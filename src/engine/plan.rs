@@ -152,7 +152,8 @@ impl Memory {
             true => 3 * (sample * self.row()).min(ROTATED_BYTES) + 64 * self.dim * self.dim,
             false => 0,
         };
-        self.common() + sample * (self.row() + 8) + clustering.max(self.reading() + refining).max(rotating)
+        let working = clustering.max(self.reading() + refining).max(rotating);
+        with_slack(self.common() + sample * (self.row() + 8) + working)
     }
 
     /// While encoding with `budget` bytes of vectors in hand: row and list tables, ids and directories of the new run,
@@ -163,7 +164,7 @@ impl Memory {
         let tables = self.n * (4 + 4) + self.ids + extents * 128;
         let held_out = self.held_out * (self.n_lists / 8 + KEPT + 64);
         let centroids = self.n_lists * (self.dim * 8 + 16);
-        self.common() + self.reading() + tables + held_out + centroids + budget + budget / 4 + WRITING
+        with_slack(self.common() + self.reading() + tables + held_out + centroids + budget + budget / 4 + WRITING)
     }
 
     /// The resident sample, of at most `learned` rows, and the encoding budget that a limit leaves room for. They are not
@@ -178,6 +179,11 @@ impl Memory {
         let sample = most(least, learned, |sample| self.learning(sample) <= limit);
         Ok((sample, most(least_budget, BUDGET.max(least_budget), |budget| self.encoding(budget) <= limit)))
     }
+}
+
+/// What the process grows by when `bytes` are asked of the allocator: it keeps some of what is freed in between.
+fn with_slack(bytes: u64) -> u64 {
+    bytes + bytes / 6
 }
 
 /// The greatest number of `low..=high` that fits, where `low` does and no number after one that does not.

@@ -4,9 +4,9 @@
 //! products. After a pass a query is taken to scan the lists from the nearest on until it has scanned a fixed number
 //! of rows; the recall is the share of the neighbours it met. The number is the one that gave 0.9 after the first pass.
 //! It counts rows and not lists, because a large list that was split is cheaper to scan but holds fewer neighbours.
-//! Passes end when two in a row bring less than [`LEAST_GAIN`] over the best before them.
+//! Passes end when two in a row bring less than [`LEAST_GAIN`] over the best before them and no relocation is ahead.
 //!
-//! The number of queries and rows is cut to what costs about a twentieth of the clustering. Small samples, where that
+//! The number of queries and rows is cut so that finding neighbours takes a sixty-fourth of the products of clustering. Small samples, where that
 //! leaves nothing that could tell 0.001 apart, are not measured.
 
 use super::blocks::Blocks;

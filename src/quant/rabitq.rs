@@ -9,7 +9,7 @@
 //! summed in integers.
 //! * Dot: `<q, x> ~ <q, c> + <q, r^> + t term`, `term = <c, r> - <c, r^>` kept per vector, `t = <q, c> / |c|^2` once
 //!   a list. Any `t` is unbiased: what remains of the error is `<q - t c, e>`, and this one makes `|q - t c|` least,
-//!   whatever the lengths of queries and vectors. The papers' `t = 1` has no more than the length `|q - c|` to offer.
+//!   whatever the lengths of queries and vectors; with `t = 1` it would be `|q - c|`.
 //! * L2: `-|q - x|^2 ~ -|q - c|^2 + 2 <q - m, r^> + term`, with `term = -2 <c - m, r^> - |r|^2` kept per vector and
 //!   `m` the mean of the centroids, as in `sq`. What remains of the error is `2 <q - c, e>`.
 //!

@@ -20,12 +20,12 @@ pub struct Finish {
     pub slack: f32,
     /// Added to every score.
     pub offset: f32,
-    /// Byte of a block at which 16 words of factors begin, and behind them the terms.
+    /// What terms are multiplied with.
+    pub weight: f32,
+    /// Byte of a block at which 16 words of factors begin, and behind them 16 float32 terms.
     pub factors: usize,
     /// Bytes from one block to the next.
     pub stride: usize,
-    /// Whether a float32 term of each vector is added.
-    pub terms: bool,
 }
 
 /// The word of two factors: `mul`, not negative, rounded to the nearest (within `2^-13` of itself, subnormals excepted)
@@ -51,15 +51,12 @@ pub(super) fn finish(with: &Finish, sums: &[i32], blocks: &[u8], out: &mut [f32]
     for (b, (sums, out)) in sums.iter().zip(out).enumerate() {
         let words = &blocks[b * with.stride + with.factors..];
         let (words, terms) = words.split_at(LANES * 4);
-        let (words, _) = words.as_chunks::<4>();
+        let (words, terms) = (words.as_chunks::<4>().0, terms[..LANES * 4].as_chunks::<4>().0);
         for v in 0..LANES {
             let (mul, ratio) = unpack_factors(u32::from_le_bytes(words[v]));
             let product = with.scale * (sums[v] << 1).wrapping_sub(with.centre) as f32;
-            out[v] = with.offset + mul * (product + ratio * with.slack);
-        }
-        if with.terms {
-            let (terms, _) = terms[..LANES * 4].as_chunks::<4>();
-            out.iter_mut().zip(terms).for_each(|(out, &term)| *out += f32::from_le_bytes(term));
+            let term = with.weight * f32::from_le_bytes(terms[v]);
+            out[v] = with.offset + mul * (product + ratio * with.slack) + term;
         }
     }
 }
@@ -97,30 +94,24 @@ mod tests {
     #[test]
     fn every_level_finishes_alike() {
         let mut rng = Rng::new(4);
-        for terms in [false, true] {
-            let (factors, stride) = (64, if terms { 192 } else { 128 });
-            let with = Finish { centre: 77, scale: 0.3, slack: 0.9, offset: -4.0, factors, stride, terms };
-            let mut blocks = vec![0u8; 3 * stride];
-            let sums: Vec<i32> = (0..48).map(|_| rng.next_u64() as i32 >> 12).collect();
-            let mut want = Vec::new();
-            for (i, &sum) in sums.iter().enumerate() {
-                let (mul, ratio, term) = (rng.unit_f32(), rng.unit_f32(), rng.unit_f32() - 0.5);
-                let at = i / LANES * stride + factors + i % LANES * 4;
-                let word = pack_factors(mul, ratio);
-                blocks[at..at + 4].copy_from_slice(&word.to_le_bytes());
-                let (mul, ratio) = unpack_factors(word);
-                let mut score = -4.0 + mul * (0.3 * (2 * sum - 77) as f32 + ratio * 0.9);
-                if terms {
-                    blocks[at + 64..][..4].copy_from_slice(&term.to_le_bytes());
-                    score += term;
-                }
-                want.push(score.to_bits());
-            }
-            for kernels in Level::ALL.into_iter().filter_map(at) {
-                let mut out = vec![0.0; 48];
-                kernels.finish(&with, &sums, &blocks, &mut out);
-                assert!(out.iter().map(|x| x.to_bits()).eq(want.iter().copied()), "{}", kernels.name());
-            }
+        let (factors, stride) = (64, 192);
+        let with = Finish { centre: 77, scale: 0.3, slack: 0.9, offset: -4.0, weight: 0.7, factors, stride };
+        let mut blocks = vec![0u8; 3 * stride];
+        let sums: Vec<i32> = (0..48).map(|_| rng.next_u64() as i32 >> 12).collect();
+        let mut want = Vec::new();
+        for (i, &sum) in sums.iter().enumerate() {
+            let (mul, ratio, term) = (rng.unit_f32(), rng.unit_f32(), rng.unit_f32() - 0.5);
+            let at = i / LANES * stride + factors + i % LANES * 4;
+            let word = pack_factors(mul, ratio);
+            blocks[at..at + 4].copy_from_slice(&word.to_le_bytes());
+            blocks[at + 64..][..4].copy_from_slice(&term.to_le_bytes());
+            let (mul, ratio) = unpack_factors(word);
+            want.push((-4.0 + mul * (0.3 * (2 * sum - 77) as f32 + ratio * 0.9) + 0.7 * term).to_bits());
+        }
+        for kernels in Level::ALL.into_iter().filter_map(at) {
+            let mut out = vec![0.0; 48];
+            kernels.finish(&with, &sums, &blocks, &mut out);
+            assert!(out.iter().map(|x| x.to_bits()).eq(want.iter().copied()), "{}", kernels.name());
         }
     }
 }

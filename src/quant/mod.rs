@@ -110,8 +110,10 @@ pub struct Prepared {
     offset: f32,
     /// Of the codes.
     sum: i32,
-    /// What error bounds are multiplied with.
+    /// What the rounding of the query adds to error bounds.
     slack: f32,
+    /// Of the length of the query.
+    square: f64,
 }
 
 impl Prepared {

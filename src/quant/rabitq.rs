@@ -7,21 +7,26 @@
 //! error `e = r^ - r` is a random direction across `r`, and `<q, r^>` is unbiased for any `q`. The rotated query is
 //! rounded to signed bytes of one scale, once a query, and `y` is never unpacked: `<q, r^> ~ mul scale <q', y>`,
 //! summed in integers.
-//! * Dot: `<q, x> ~ <q, c> + <q, r^>`: one product with the centroid a list, no term.
+//! * Dot: `<q, x> ~ <q, c> + <q, r^> + t term`, `term = <c, r> - <c, r^>` kept per vector, `t = <q, c> / |c|^2` once
+//!   a list. Any `t` is unbiased: what remains of the error is `<q - t c, e>`, and this one makes `|q - t c|` least,
+//!   whatever the lengths of queries and vectors; with `t = 1` it would be `|q - c|`.
 //! * L2: `-|q - x|^2 ~ -|q - c|^2 + 2 <q - m, r^> + term`, with `term = -2 <c - m, r^> - |r|^2` kept per vector and
-//!   `m` the mean of the centroids, as in `sq`. What remains of the error is `2 <q - x, e>`.
+//!   `m` the mean of the centroids, as in `sq`. What remains of the error is `2 <q - c, e>`.
 //!
-//! A score is the upper bound: the estimate plus `w |e'| eps / sqrt(D - 1)` (L2: twice that). `|e'|^2 = |e|^2 +
-//! k^2 |r^|^2` takes in the rounding of the query, `k` = [`QUERY_ROUNDING`], and `w` is the greater of `|q|` (L2:
-//! `|q - c|`) and `|d| / k`, `d` what the rounding took from this query: `d` is no noise, but the rotation makes its
-//! direction one, as it does that of `e`. `eps` = [`EPSILON`] makes it a bound for 97 % of the vectors.
+//! A score is the upper bound: the estimate plus `|r^| sqrt(g^2 s + |d|^2) eps / sqrt(D - 1)` (L2: twice that), where
+//! `g` is `|q - t c|` (L2: `|q - c|`), `s` the squared sine of the angle of `r` and `r^` (`|e| = |r^| sqrt(s)`), and
+//! `d` what the rounding took from this query: `d` is no noise, but the rotation makes its direction one, as it does
+//! that of `e`. `s` is taken as `s0` at least ([`LEAST_SINES`], just below the usual), so the root is at most
+//! `sqrt(s) sqrt(g^2 + |d|^2 / s0)`: one factor of the vector, one of query and list. `eps` = [`EPSILON`] makes it a
+//! bound for 97 % of the vectors.
 //!
-//! Errors, beside float32 rounding: `mul` is rounded by at most `2^-13` of itself. An estimate is within `|d| |r^|`
-//! (L2: twice that) of the score of the decoded vector (L2: plus `|e|^2`). The root mean square of `|e| / |r|` about
-//! halves with every bit: 0.75, 0.36, 0.19, 0.098, 0.050, 0.025, 0.012, 0.0062.
+//! Errors, beside float32 rounding: `mul` is rounded by at most `2^-13` of itself. An estimate is within
+//! `|d| |r^| + |q - t c| |e|` of the Dot score of the decoded vector, within `2 |d| |r^|` of its L2 score plus `|e|^2`.
+//! The root mean square of `|e| / |r|` about halves with every bit: 0.75, 0.36, 0.19, 0.098, 0.050, 0.025, 0.012,
+//! 0.0062.
 //!
-//! Block: the planes of [`layout`], then 16 words of factors ([`crate::kernels::pack_factors`]), under L2 then 16
-//! float32 terms: beside the codes 4 bytes a vector, under L2 8.
+//! Block: the planes of [`layout`], then 16 words of factors ([`crate::kernels::pack_factors`]), then 16 float32
+//! terms: beside the codes 8 bytes a vector.
 
 mod encode;
 mod layout;
@@ -38,13 +43,13 @@ use crate::types::{QuantizerSpec, Similarity};
 use encode::Lanes;
 
 /// Most candidates ranked again, times k, for 1 to 8 bits; the bounds end it sooner. On `GloVe` (331,479 x 100, dot, k 10,
-/// 2304 lists of which 128 are probed) the caps lose less than 0.2 % of recall, and of 2, 3, 4 and 5 bits 96, 31, 18 and
-/// 13 candidates are ranked again.
-const RERANK: [u32; 8] = [192, 24, 6, 3, 2, 2, 2, 2];
+/// 2304 lists of which 128 are probed) the caps lose less than 0.2 % of recall, and of 2, 3 and 4 bits 59, 23 and 16
+/// candidates are ranked again.
+const RERANK: [u32; 8] = [64, 12, 3, 2, 2, 2, 2, 2];
 /// Standard deviations of the error bound: the `eps_0` of the paper.
 const EPSILON: f64 = 1.9;
-/// Share of a query that rounding it to bytes usually takes: the greatest of 100 normal values is 2.5 deviations.
-const QUERY_ROUNDING: f64 = 1.0 / 128.0;
+/// Squared sines of the angle of a residual and its code that most vectors exceed, for 1 to 8 bits.
+const LEAST_SINES: [f64; 8] = [0.33, 0.105, 0.031, 0.0085, 0.0022, 5.5e-4, 1.3e-4, 3.5e-5];
 /// Blocks whose sums are made before they become scores.
 const BATCH: usize = 32;
 /// Dimensions of the widest group of a bit block: the query is padded to it.
@@ -57,8 +62,19 @@ pub struct RaBitQ {
     dim: usize,
     bits: u8,
     rotation: Rotation,
-    /// Mean of the centroids; empty where scores have no term.
+    /// Mean of the centroids; empty under Dot.
     origin: Vec<f32>,
+}
+
+/// What scores of a list share.
+#[derive(Clone, Copy)]
+struct List {
+    /// Added to every score.
+    offset: f32,
+    /// What terms are multiplied with.
+    weight: f32,
+    /// What error bounds are multiplied with.
+    slack: f32,
 }
 
 impl RaBitQ {
@@ -89,10 +105,6 @@ impl RaBitQ {
         Some(Self { similarity, dim, bits, rotation, origin })
     }
 
-    fn has_terms(&self) -> bool {
-        self.similarity == Similarity::L2
-    }
-
     /// Where in a block the factors begin.
     fn plane_bytes(&self) -> usize {
         layout::plane_bytes(self.rotation.len(), self.bits)
@@ -107,19 +119,39 @@ impl RaBitQ {
         self.rotation.apply::<1>(out.as_chunks_mut().0);
     }
 
-    /// Writes `list` + the estimates of what codes add to it + `slack` times their bounds.
-    fn bounds(&self, kernels: &Kernels, prepared: &Prepared, list: f32, slack: f32, blocks: &[u8], out: &mut [f32]) {
-        let double = if self.has_terms() { 2.0 } else { 1.0 };
+    /// What the scores of the list of `centroid` share.
+    fn list(&self, kernels: &Kernels, prepared: &Prepared, centroid: &[f32]) -> List {
+        let (offset, weight, square) = match self.similarity {
+            Similarity::L2 => {
+                let far = kernels.l2(&prepared.query, centroid);
+                (-far, 1.0, f64::from(far))
+            }
+            Similarity::Dot => {
+                let product = kernels.dot(&prepared.query, centroid);
+                let length = kernels.dot(centroid, centroid);
+                // A centroid too small or too great to be squared has no say.
+                let weight = if length.is_normal() { product / length } else { 0.0 };
+                // What cancels here is less than what the rounding of the query adds.
+                let across = prepared.square - f64::from(weight) * f64::from(product);
+                (product, weight, across.max(0.0))
+            }
+        };
+        List { offset, weight, slack: (square + f64::from(prepared.slack).powi(2)).sqrt() as f32 }
+    }
+
+    /// Writes the estimates of `blocks` + their bounds.
+    fn bounds(&self, kernels: &Kernels, prepared: &Prepared, list: List, blocks: &[u8], out: &mut [f32]) {
+        let double = if self.similarity == Similarity::L2 { 2.0 } else { 1.0 };
         let (stride, factors) = (self.block_bytes(), self.plane_bytes());
         let finish = Finish {
             // Twice a level of y is a whole number: 2 u - (2^bits - 1).
             scale: double * prepared.scale * 0.5,
             centre: ((1 << self.bits) - 1) * prepared.sum,
-            slack: double * slack,
-            offset: list,
+            slack: double * list.slack,
+            offset: list.offset,
+            weight: list.weight,
             factors,
             stride,
-            terms: self.has_terms(),
         };
         let (mut sums, mut part) = ([0; BATCH * LANES], [0; BATCH * LANES]);
         for (out, blocks) in out.chunks_mut(BATCH * LANES).zip(blocks.chunks(BATCH * stride)) {
@@ -155,7 +187,7 @@ impl Scheme for RaBitQ {
     }
 
     fn block_bytes(&self) -> usize {
-        self.plane_bytes() + LANES * if self.has_terms() { 8 } else { 4 }
+        self.plane_bytes() + LANES * 8
     }
 
     fn default_rerank_mult(&self) -> u32 {
@@ -172,9 +204,7 @@ impl Scheme for RaBitQ {
         let mut u = Zeroizing::new(vec![[0u8; LANES]; len]);
         let mut part = Zeroizing::new(Vec::with_capacity(len.next_multiple_of(WIDEST)));
         let mut centre = Vec::new();
-        if self.has_terms() {
-            self.rotated(centroid, &mut centre);
-        }
+        self.rotated(centroid, &mut centre);
         let (mut rows, mut position) = (rows, first_lane);
         while !rows.is_empty() {
             let lane = position % LANES;
@@ -183,14 +213,12 @@ impl Scheme for RaBitQ {
             let block = &mut out[position / LANES * self.block_bytes()..][..self.block_bytes()];
             let unit = residuals(centroid, taken, lane, &mut z);
             self.rotation.apply(&mut z);
-            let factors = encode::encode(&z, &unit, &centre, self.bits, &mut u);
+            let factors = encode::encode(&z, &unit, &centre, (self.similarity, self.bits), &mut u);
             layout::put(&u, self.bits, lanes.clone(), &mut part, block);
             let (words, terms) = block[self.plane_bytes()..].split_at_mut(LANES * 4);
             for lane in lanes.clone() {
                 words[lane * 4..][..4].copy_from_slice(&factors[lane].word.to_le_bytes());
-                if self.has_terms() {
-                    terms[lane * 4..][..4].copy_from_slice(&factors[lane].term.to_le_bytes());
-                }
+                terms[lane * 4..][..4].copy_from_slice(&factors[lane].term.to_le_bytes());
             }
             position += lanes.len();
             rows = rest;
@@ -199,29 +227,20 @@ impl Scheme for RaBitQ {
 
     /// Rotates the query and rounds it to bytes.
     fn prepare(&self, prepared: &mut Prepared) {
-        let Prepared { query, weights, codes, scale, sum, slack, .. } = prepared;
+        let Prepared { query, weights, codes, scale, sum, slack, square, .. } = prepared;
         self.rotated(query, weights);
         codes.clear();
         codes.resize(weights.len().next_multiple_of(WIDEST), 0);
         (*scale, *sum) = quantise_query(weights, codes);
         let step = f64::from(*scale);
         let lost = weights.iter().zip(codes).map(|(&w, q)| (f64::from(w) - step * f64::from(*q)).powi(2)).sum::<f64>();
-        let size = match self.similarity {
-            Similarity::L2 => 0.0,
-            Similarity::Dot => query.iter().map(|&q| f64::from(q).powi(2)).sum::<f64>().sqrt(),
-        };
-        *slack = size.max(lost.sqrt() / QUERY_ROUNDING) as f32;
+        *slack = (lost / LEAST_SINES[usize::from(self.bits) - 1]).sqrt() as f32;
+        *square = query.iter().map(|&q| f64::from(q).powi(2)).sum();
     }
 
     fn score(&self, kernels: &Kernels, prepared: &Prepared, centroid: &[f32], blocks: &[u8], out: &mut [f32]) {
-        let (list, slack) = match self.similarity {
-            Similarity::L2 => {
-                let far = kernels.l2(&prepared.query, centroid);
-                (-far, prepared.slack.max(far.sqrt()))
-            }
-            Similarity::Dot => (kernels.dot(&prepared.query, centroid), prepared.slack),
-        };
-        self.bounds(kernels, prepared, list, slack, blocks, out);
+        let list = self.list(kernels, prepared, centroid);
+        self.bounds(kernels, prepared, list, blocks, out);
     }
 
     fn decode(&self, centroid: &[f32], block: &[u8], lane: usize, out: &mut [f32]) {

@@ -6,9 +6,10 @@
 //! of the squared sine of the exact search it costs 0.1 % at up to 4 bits, 1.3 % at 6, 3 % at 7 and 10 % at 8 (104
 //! dimensions), where the rounding of the query weighs more.
 
-use super::{EPSILON, QUERY_ROUNDING};
+use super::{EPSILON, LEAST_SINES};
 use crate::ivf::bytes::round;
 use crate::kernels::{LANES, pack_factors, unpack_factors};
+use crate::types::Similarity;
 
 /// A value of each of 16 vectors.
 pub(super) type Lanes = [f32; LANES];
@@ -23,19 +24,26 @@ const NORMAL_STEP: [f32; 7] = [0.9957, 0.5860, 0.3352, 0.1881, 0.1041, 0.0569, 0
 pub(super) struct Factors {
     /// `mul` and `ratio`, see [`pack_factors`].
     pub word: u32,
-    /// Of an L2 score.
+    /// Of the score, see the head of [`super`].
     pub term: f32,
 }
 
 /// Codes rotated residuals `z[j][v]`, given in units of `unit[v]`, into `u`, and gives their factors. `centre` is the
-/// rotated centroid from which terms are made, empty where scores have none.
-pub(super) fn encode(z: &[Lanes], unit: &Lanes, centre: &[f32], bits: u8, u: &mut [[u8; LANES]]) -> [Factors; LANES] {
+/// rotated centroid, under L2 from the origin.
+pub(super) fn encode(
+    z: &[Lanes],
+    unit: &Lanes,
+    centre: &[f32],
+    (similarity, bits): (Similarity, u8),
+    u: &mut [[u8; LANES]],
+) -> [Factors; LANES] {
     let half = 1i32 << (bits - 1);
     let top = half as f32 - 0.5;
     let t = if bits == 1 { [1.0; LANES] } else { scales(z, bits) };
-    let (mut zz, mut zy, mut yy, mut cy) = ([0f64; LANES], [0f64; LANES], [0f64; LANES], [0f64; LANES]);
-    for (j, (z, u)) in z.iter().zip(u).enumerate() {
-        let c = centre.get(j).copied().map_or(0.0, f64::from);
+    let (mut zz, mut zy, mut yy) = ([0f64; LANES], [0f64; LANES], [0f64; LANES]);
+    let (mut cz, mut cy) = ([0f64; LANES], [0f64; LANES]);
+    for ((z, &c), u) in z.iter().zip(centre).zip(u) {
+        let c = f64::from(c);
         for v in 0..LANES {
             let size = level(z[v].abs() * t[v], top);
             let y = if z[v] < 0.0 { -size } else { size };
@@ -44,17 +52,23 @@ pub(super) fn encode(z: &[Lanes], unit: &Lanes, centre: &[f32], bits: u8, u: &mu
             zz[v] += z * z;
             zy[v] += z * y;
             yy[v] += y * y;
+            cz[v] += c * z;
             cy[v] += c * y;
         }
     }
     let deviation = EPSILON / ((z.len() - 1) as f64).sqrt();
+    let least = LEAST_SINES[usize::from(bits) - 1];
     std::array::from_fn(|v| {
         let unit = f64::from(unit[v]);
         let mul = if zz[v] > 0.0 { unit * zz[v] / zy[v] } else { 0.0 };
         let sine = if zz[v] > 0.0 { (1.0 - zy[v] * zy[v] / (zz[v] * yy[v])).max(0.0) } else { 0.0 };
-        let ratio = deviation * (yy[v] * (sine + QUERY_ROUNDING * QUERY_ROUNDING)).sqrt();
+        let ratio = deviation * (yy[v] * sine.max(least)).sqrt();
         let word = pack_factors(mul as f32, ratio as f32);
-        let term = -2.0 * f64::from(unpack_factors(word).0) * cy[v] - unit * unit * zz[v];
+        let coded = f64::from(unpack_factors(word).0) * cy[v];
+        let term = match similarity {
+            Similarity::L2 => -2.0 * coded - unit * unit * zz[v],
+            Similarity::Dot => unit * cz[v] - coded,
+        };
         Factors { word, term: term.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32 }
     })
 }

@@ -59,11 +59,8 @@ fn scored(quantizer: &Quantizer, centroid: &[f32], codes: &[u8], query: &[f32]) 
     let (mut estimates, mut bounds, mut prepared) = (vec![0.0; lanes], vec![0.0; lanes], Prepared::default());
     quantizer.prepare(query, &mut prepared);
     quantizer.score(best(), &prepared, centroid, codes, &mut bounds);
-    let list = match quantizer.similarity() {
-        Similarity::L2 => -best().l2(query, centroid),
-        Similarity::Dot => best().dot(query, centroid),
-    };
-    inner(quantizer).bounds(best(), &prepared, list, 0.0, codes, &mut estimates);
+    let list = List { slack: 0.0, ..inner(quantizer).list(best(), &prepared, centroid) };
+    inner(quantizer).bounds(best(), &prepared, list, codes, &mut estimates);
     (prepared, estimates, bounds)
 }
 
@@ -92,6 +89,9 @@ fn estimates_are_the_scores_of_decoded_vectors_within_the_stated_bounds() {
                                 let (d, r) = (distance(&decoded, centroid), distance(row, centroid));
                                 want += d - r;
                                 bound *= 2.0;
+                            } else {
+                                let weight = product(query, centroid) / product(centroid, centroid);
+                                want += weight * (product(centroid, row) - product(centroid, &decoded));
                             }
                             bound += 3e-5 * (product(query, query) + product(row, row) + want.abs() + 1.0);
                             let off = (f64::from(estimates[i]) - want).abs();
@@ -244,7 +244,7 @@ fn few_scales_lose_little_against_the_exact_search() {
         for group in 0..6 {
             let rows = noise(LANES, dim, 0.0, group);
             let z: Vec<Lanes> = (0..dim).map(|j| std::array::from_fn(|v| rows[v * dim + j])).collect();
-            encode(&z, &[1.0; LANES], &[], bits, &mut u);
+            encode(&z, &[1.0; LANES], &vec![0.0; dim], (Similarity::Dot, bits), &mut u);
             for (v, row) in rows.chunks_exact(dim).enumerate() {
                 let row: Vec<f64> = row.iter().map(|&x| f64::from(x)).collect();
                 let middle = f64::from((1u32 << bits) - 1) / 2.0;
@@ -262,6 +262,46 @@ fn few_scales_lose_little_against_the_exact_search() {
             let lost = lost(dim, bits);
             assert!((-1e-6..most).contains(&lost), "{dim} dimensions, {bits} bits: {lost}");
         }
+    }
+}
+
+/// With the weight of 1 that a term of `|q - c|` takes, small queries of great vectors, which rank as great ones do,
+/// had errors of the size of the vectors.
+#[test]
+fn a_product_ranks_alike_whatever_the_size_of_query_and_vectors() {
+    let (dim, centroid) = (100, noise(1, 100, 0.5, 1));
+    let (rows, query) = (noise(64, dim, 0.5, 2), noise(1, dim, 0.5, 3));
+    for bits in 1..=8 {
+        let score = |large: f32, far: f32| {
+            let times = |x: &[f32], by: f32| x.iter().map(|x| x * by).collect::<Vec<_>>();
+            let centroid = times(&centroid, large);
+            let quantizer = trained(bits, Similarity::Dot, &centroid, dim, 1);
+            let codes = codes(&quantizer, &centroid, &times(&rows, large));
+            let (_, estimates, bounds) = scored(&quantizer, &centroid, &codes, &times(&query, far));
+            [estimates, bounds].map(|scores| times(&scores, 1.0 / (large * far)))
+        };
+        let plain = score(1.0, 1.0);
+        // Powers of two: not a bit is lost.
+        for (large, far) in [(1024.0, 1.0), (1.0, 1024.0), (1.0 / 1024.0, 4.0)] {
+            assert_eq!(score(large, far), plain, "{bits} bits");
+        }
+    }
+}
+
+#[test]
+fn bounds_shrink_as_the_query_nears_its_centroid() {
+    let (dim, centroid) = (100, noise(1, 100, 0.5, 1));
+    let rows = noise(64, dim, 0.5, 2);
+    let near: Vec<f32> = centroid.iter().zip(noise(1, dim, 0.0, 3)).map(|(c, x)| c + x * 0.1).collect();
+    for similarity in SIMILARITIES {
+        let quantizer = trained(1, similarity, &centroid, dim, 1);
+        let codes = codes(&quantizer, &centroid, &rows);
+        let width = |query: &[f32]| {
+            let (_, estimates, bounds) = scored(&quantizer, &centroid, &codes, query);
+            bounds.iter().zip(&estimates).map(|(bound, estimate)| bound - estimate).sum::<f32>()
+        };
+        let (close, far) = (width(&near), width(&noise(1, dim, 0.5, 4)));
+        assert!(close < far / 5.0, "{similarity:?}: {close} and {far}");
     }
 }
 

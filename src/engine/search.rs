@@ -268,7 +268,8 @@ impl QueryScratch {
 
     /// Whether it is worth keeping: one query with many candidates must not hold its memory for ever.
     fn is_small(&self) -> bool {
-        self.found.capacity() <= KEPT_CANDIDATES && self.scratch.capacity() <= KEPT_SCRATCH
+        let candidates = self.found.capacity() + self.top.as_ref().map_or(0, TopK::capacity);
+        candidates <= KEPT_CANDIDATES && self.scratch.capacity() <= KEPT_SCRATCH
     }
 
     fn run(

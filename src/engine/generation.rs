@@ -6,11 +6,12 @@
 //! ```
 
 use super::curve::RecallCurve;
+use super::manifest::Config;
 use super::wire::{Put, Reader};
 use crate::error::{Error, Result};
 use crate::ivf::Centroids;
 use crate::quant::Quantizer;
-use crate::types::{MAX_DIMENSION, MAX_LISTS, Similarity, VectorPrecision};
+use crate::types::{MAX_DIMENSION, MAX_LISTS, Metric, Similarity, VectorPrecision};
 
 const VERSION: u8 = 2;
 
@@ -40,6 +41,22 @@ impl Generation {
             quantizer: Quantizer::flat(similarity, dim, precision),
             curve: RecallCurve::default(),
         })
+    }
+
+    /// Whether it can be a trained layout of an index of `config`: what one object says and another must not deny.
+    pub(super) fn fits(&self, config: &Config) -> bool {
+        let Config { dimension, metric, quantizer, vector_precision, .. } = *config;
+        self.number > 0
+            && self.centroids.dim() == dimension as usize
+            && self.quantizer.similarity() == metric.similarity()
+            && quantizer.is_none_or(|spec| spec.resolve(dimension) == self.quantizer.spec())
+            && self.quantizer.precision().is_none_or(|precision| precision == vector_precision)
+            && (self.resultants.is_empty() || metric == Metric::Cosine)
+    }
+
+    /// As [`Self::fits`], for the trained part of a model: the first generation of an index that has written nothing.
+    pub(super) fn fits_first(&self, config: &Config) -> bool {
+        self.number == 1 && self.measured_at == 0 && self.fits(config)
     }
 
     /// Number of lists.
@@ -109,5 +126,35 @@ impl Generation {
         }
         let centroids = Centroids::new(dim as usize, rows)?;
         Ok(Self { number, items, measured_at, centroids, resultants, quantizer, curve })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::options::IndexOptions;
+    use crate::types::QuantizerSpec;
+
+    #[test]
+    fn a_generation_fits_the_configuration_it_was_trained_for_and_no_other() {
+        let made = |number, resultants| {
+            let untrained = Generation::untrained(Similarity::Dot, VectorPrecision::F32, 3).unwrap();
+            Generation { number, resultants, ..untrained }
+        };
+        let fits = |g: &Generation, o: IndexOptions| g.fits(&Config::new(&o).unwrap());
+        let cosine = IndexOptions { dimension: 3, metric: Metric::Cosine, ..IndexOptions::default() };
+        let flat = IndexOptions { quantizer: Some(QuantizerSpec::Flat), ..cosine };
+        assert!(fits(&made(1, vec![1.0]), cosine) && fits(&made(2, Vec::new()), flat));
+        assert!(!fits(&made(0, Vec::new()), cosine), "untrained ones are not stored");
+        let inner = IndexOptions { metric: Metric::InnerProduct, ..cosine };
+        assert!(fits(&made(1, Vec::new()), inner) && !fits(&made(1, vec![1.0]), inner));
+        for other in [
+            IndexOptions { metric: Metric::Euclidean, ..cosine },
+            IndexOptions { dimension: 4, ..cosine },
+            IndexOptions { quantizer: Some(QuantizerSpec::SQ8), ..cosine },
+            IndexOptions { vector_precision: VectorPrecision::F16, ..cosine },
+        ] {
+            assert!(!fits(&made(1, Vec::new()), other), "{other:?}");
+        }
     }
 }

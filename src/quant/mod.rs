@@ -47,6 +47,17 @@ pub struct Sample<'a> {
     pub watch: &'a Watch,
 }
 
+impl Sample<'_> {
+    /// Mean of the centroids.
+    fn origin(&self) -> Vec<f32> {
+        let mut sums = vec![0f64; self.centroids.dim()];
+        for centroid in self.centroids.rows().chunks_exact(self.centroids.dim()) {
+            sums.iter_mut().zip(centroid).for_each(|(sum, &c)| *sum += f64::from(c));
+        }
+        sums.iter().map(|sum| (sum / self.centroids.len() as f64) as f32).collect()
+    }
+}
+
 /// One way of coding vectors.
 trait Scheme {
     /// With all parameters filled in.

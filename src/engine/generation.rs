@@ -14,6 +14,8 @@ use crate::quant::Quantizer;
 use crate::types::{MAX_DIMENSION, MAX_LISTS, Metric, Similarity, VectorPrecision};
 
 const VERSION: u8 = 2;
+/// What making up for codes does not raise a wished recall above.
+const MOST_RECALL: f32 = 0.9999;
 
 /// One layout of an index. Number 0 is the untrained one: a single list, flat codes, exact search.
 pub(super) struct Generation {
@@ -71,6 +73,12 @@ impl Generation {
             Some(&r) => r * (half + 1.0) - 0.5 * (1.0 + r * r),
             None => half,
         }
+    }
+
+    /// The share of the neighbours that must lie in the lists of a query for `recall` of them among its results: codes
+    /// lose some.
+    pub(super) fn target(&self, recall: f32) -> f32 {
+        (recall + self.quantizer.default_loss()).min(MOST_RECALL.max(recall))
     }
 
     /// Plaintext of the generation object.
@@ -156,5 +164,11 @@ mod tests {
         ] {
             assert!(!fits(&made(1, Vec::new()), other), "{other:?}");
         }
+    }
+
+    #[test]
+    fn lists_make_up_for_what_codes_lose() {
+        let flat = Generation::untrained(Similarity::Dot, VectorPrecision::F32, 3).unwrap();
+        assert_eq!((flat.target(0.95), flat.target(0.99999)), (0.95, 0.99999));
     }
 }

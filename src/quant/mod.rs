@@ -217,6 +217,22 @@ impl Quantizer {
         self.scheme().default_rerank_mult()
     }
 
+    /// Recall at 10 that codes and ranking again [`Quantizer::default_rerank_mult`] times k candidates lose against the
+    /// vectors themselves in the same lists, as measured: see the constants of the schemes, and `tests/words.rs`, which
+    /// measures it for all of them.
+    #[must_use]
+    pub fn default_loss(&self) -> f32 {
+        match self.spec() {
+            QuantizerSpec::Flat | QuantizerSpec::Sq { bits: 8 } => 0.0,
+            QuantizerSpec::Sq { bits: 4 } => 0.001,
+            QuantizerSpec::Sq { .. } => 0.0025,
+            QuantizerSpec::Pq { bits: 4, .. } => 0.007,
+            QuantizerSpec::Pq { .. } => 0.004,
+            QuantizerSpec::RaBitQ { bits: 1 } => 0.012,
+            QuantizerSpec::RaBitQ { .. } => 0.003,
+        }
+    }
+
     /// Whether scores are upper bounds that hold with high probability: ranking again from the greatest down may stop
     /// at the first that is below the k-th best exact score.
     #[must_use]

@@ -96,16 +96,31 @@ fn reranked(index: &Index, n_probes: u32, rerank_mult: u32) -> (f64, f64) {
     ((0..n).map(hits).sum::<usize>() as f64 / (n * K) as f64, scanned as f64 / n as f64)
 }
 
-/// The figure that automatic probes aim at is 0.95; 500 queries estimate it to about 0.007.
+/// The figure that automatic probes aim at is 0.95; 500 queries estimate it to about 0.007. Probes once aimed at it with
+/// the lists alone, so that an index of coarse codes fell short by what these lose.
 #[test]
 fn automatic_probes_reach_the_wished_recall_on_unseen_words() {
-    for quantizer in [QuantizerSpec::Flat, QuantizerSpec::SQ8] {
+    let quantizers = [
+        QuantizerSpec::Flat,
+        QuantizerSpec::SQ8,
+        QuantizerSpec::SQ4,
+        QuantizerSpec::SQ2,
+        QuantizerSpec::Pq { m: 0, bits: 4, rotation: false },
+        QuantizerSpec::Pq { m: 0, bits: 8, rotation: false },
+        QuantizerSpec::RaBitQ { bits: 1 },
+        QuantizerSpec::RaBitQ { bits: 2 },
+        QuantizerSpec::RaBitQ { bits: 4 },
+    ];
+    let all = WORDS.base.len() / WORDS.dim;
+    let mut missed = String::new();
+    for quantizer in quantizers {
         let (_db, index) = trained(quantizer);
         let (automatic, scanned) = recall(&index, 0);
-        assert!(automatic >= 0.935, "{quantizer:?}: {automatic}");
-        let all = WORDS.base.len() / WORDS.dim;
-        assert!(scanned < all as f64 / 5.0, "{quantizer:?}: {scanned} of {all} scanned");
+        if automatic < 0.935 || scanned >= all as f64 / 5.0 {
+            writeln!(missed, "{quantizer:?}: recall {automatic}, {scanned} of {all} scanned").unwrap();
+        }
     }
+    assert!(missed.is_empty(), "{missed}");
 }
 
 #[test]

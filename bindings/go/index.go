@@ -69,7 +69,8 @@ type IndexInfo struct {
 	IDKind IDKind
 	// Trained, Training (queued or running), and whether an upsert may start it.
 	Trained, Training, AutoTrain bool
-	// NLists is the number of inverted lists, 1 when untrained; AutoProbes of them a query for 10 looks into unless told.
+	// NLists is the number of inverted lists, 1 when untrained; AutoProbes of them reach
+	// TargetRecall for 10 results if every query looks into as many; unless told, queries look into more or fewer as they need.
 	NLists, AutoProbes int
 	// TargetRecall, RetrainThreshold and Seed as configured, or the default.
 	TargetRecall     float32

@@ -132,7 +132,9 @@ impl RecallCurve {
             let n = r.count(8)?;
             for _ in 0..n {
                 let point = (r.u32()?, r.f32()?);
-                if points.last().is_some_and(|&(p, _): &(u32, f32)| p >= point.0) || !point.1.is_finite() {
+                let last: (u32, f32) = points.last().copied().unwrap_or_default();
+                let rises = last.0 < point.0 && last.1 <= point.1;
+                if !rises || !(point.1 > 0.0 && point.1 <= 1.0) {
                     return Err(Error::Corrupt { what: "recall curve" });
                 }
                 points.push(point);
@@ -182,6 +184,20 @@ mod tests {
         for cut in 0..bytes.len() {
             assert!(RecallCurve::read(&mut Reader::new(&bytes[..cut], "curve")).is_err());
         }
+    }
+
+    #[test]
+    fn a_curve_that_nothing_measured_is_refused() {
+        let read = |points: [(u32, f32); 2]| {
+            let mut bytes = Vec::new();
+            RecallCurve { queries: 9, points: [points.to_vec(), Vec::new()], ..RecallCurve::default() }
+                .write(&mut bytes);
+            RecallCurve::read(&mut Reader::new(&bytes, "curve"))
+        };
+        assert!(read([(1, 0.5), (2, 1.0)]).is_ok());
+        let bad = [(1, 0.4), (2, 1.1), (2, f32::NAN), (2, -0.1)];
+        assert!(bad.iter().all(|&second| read([(1, 0.5), second]).is_err()));
+        assert!(read([(0, 0.5), (2, 0.6)]).is_err() && read([(1, 0.0), (2, 0.6)]).is_err());
     }
 
     #[test]

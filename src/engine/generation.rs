@@ -6,13 +6,16 @@
 //! ```
 
 use super::curve::RecallCurve;
+use super::manifest::Config;
 use super::wire::{Put, Reader};
 use crate::error::{Error, Result};
 use crate::ivf::Centroids;
 use crate::quant::Quantizer;
-use crate::types::{MAX_DIMENSION, MAX_LISTS, Similarity, VectorPrecision};
+use crate::types::{MAX_DIMENSION, MAX_LISTS, Metric, Similarity, VectorPrecision};
 
 const VERSION: u8 = 2;
+/// What making up for codes does not raise a wished recall above.
+const MOST_RECALL: f32 = 0.9999;
 
 /// One layout of an index. Number 0 is the untrained one: a single list, flat codes, exact search.
 pub(super) struct Generation {
@@ -42,6 +45,22 @@ impl Generation {
         })
     }
 
+    /// Whether it can be a trained layout of an index of `config`: what one object says and another must not deny.
+    pub(super) fn fits(&self, config: &Config) -> bool {
+        let Config { dimension, metric, quantizer, vector_precision, .. } = *config;
+        self.number > 0
+            && self.centroids.dim() == dimension as usize
+            && self.quantizer.similarity() == metric.similarity()
+            && quantizer.is_none_or(|spec| spec.resolve(dimension) == self.quantizer.spec())
+            && self.quantizer.precision().is_none_or(|precision| precision == vector_precision)
+            && (self.resultants.is_empty() || metric == Metric::Cosine)
+    }
+
+    /// As [`Self::fits`], for the trained part of a model: the first generation of an index that has written nothing.
+    pub(super) fn fits_first(&self, config: &Config) -> bool {
+        self.number == 1 && self.measured_at == 0 && self.fits(config)
+    }
+
     /// Number of lists.
     pub(super) fn lists(&self) -> usize {
         self.centroids.len()
@@ -54,6 +73,12 @@ impl Generation {
             Some(&r) => r * (half + 1.0) - 0.5 * (1.0 + r * r),
             None => half,
         }
+    }
+
+    /// The share of the neighbours that must lie in the lists of a query for `recall` of them among its results: codes
+    /// lose some.
+    pub(super) fn target(&self, recall: f32) -> f32 {
+        (recall + self.quantizer.default_loss()).min(MOST_RECALL.max(recall))
     }
 
     /// Plaintext of the generation object.
@@ -109,5 +134,41 @@ impl Generation {
         }
         let centroids = Centroids::new(dim as usize, rows)?;
         Ok(Self { number, items, measured_at, centroids, resultants, quantizer, curve })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::options::IndexOptions;
+    use crate::types::QuantizerSpec;
+
+    #[test]
+    fn a_generation_fits_the_configuration_it_was_trained_for_and_no_other() {
+        let made = |number, resultants| {
+            let untrained = Generation::untrained(Similarity::Dot, VectorPrecision::F32, 3).unwrap();
+            Generation { number, resultants, ..untrained }
+        };
+        let fits = |g: &Generation, o: IndexOptions| g.fits(&Config::new(&o).unwrap());
+        let cosine = IndexOptions { dimension: 3, metric: Metric::Cosine, ..IndexOptions::default() };
+        let flat = IndexOptions { quantizer: Some(QuantizerSpec::Flat), ..cosine };
+        assert!(fits(&made(1, vec![1.0]), cosine) && fits(&made(2, Vec::new()), flat));
+        assert!(!fits(&made(0, Vec::new()), cosine), "untrained ones are not stored");
+        let inner = IndexOptions { metric: Metric::InnerProduct, ..cosine };
+        assert!(fits(&made(1, Vec::new()), inner) && !fits(&made(1, vec![1.0]), inner));
+        for other in [
+            IndexOptions { metric: Metric::Euclidean, ..cosine },
+            IndexOptions { dimension: 4, ..cosine },
+            IndexOptions { quantizer: Some(QuantizerSpec::SQ8), ..cosine },
+            IndexOptions { vector_precision: VectorPrecision::F16, ..cosine },
+        ] {
+            assert!(!fits(&made(1, Vec::new()), other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn lists_make_up_for_what_codes_lose() {
+        let flat = Generation::untrained(Similarity::Dot, VectorPrecision::F32, 3).unwrap();
+        assert_eq!((flat.target(0.95), flat.target(0.99999)), (0.95, 0.99999));
     }
 }

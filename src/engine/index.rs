@@ -1,7 +1,8 @@
 //! An open index: its committed state, the writer's side of it, and the calls that need no file of their own.
 //!
-//! Lock order: `merging` < `writer` < `ids`; the queue stands alone, and so does the job before those of the db's queue. Readers take the snapshot (one atomic
-//! load) and, where they start from ids, the id map for as long as the lookup; snapshot and id map change together
+//! Lock order: the db's `models.running` < its table of open indexes < `merging` < `writer` < `ids`; `writer` < `job` <
+//! the locks of the db's queue of jobs, which also come after `models.running`; `queue` stands alone. Readers take the
+//! snapshot (one atomic load) and, where they start from ids, the id map for as long as the lookup; snapshot and id map change together
 //! under the id map's write lock, so a reader that holds it sees both of one commit.
 
 use std::collections::VecDeque;

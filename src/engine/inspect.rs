@@ -83,7 +83,7 @@ impl Index {
         let Config { retrain_threshold, target_recall, seed, .. } = s.config;
         let generation = s.generation.as_deref();
         let n_lists = generation.map_or(1, |g| g.lists());
-        let auto_probes = generation.map_or(1, |g| g.curve.probes(10, target_recall, n_lists));
+        let auto_probes = generation.map_or(1, |g| g.curve.probes(10, g.target(target_recall), n_lists));
         Ok(IndexInfo {
             name: self.name().to_owned(),
             model: self.model.clone(),

@@ -118,16 +118,19 @@ impl Newer {
 fn open_generation(vault: &Vault, manifest: &Manifest) -> Result<Option<Arc<Generation>>> {
     let dimension = manifest.config.dimension;
     let generation = match &manifest.generation {
-        Some(object) => Generation::read(vault.read_all(object)?.bytes())?,
+        Some(object) => {
+            let generation = Generation::read(vault.read_all(object)?.bytes())?;
+            if !generation.fits(&manifest.config) {
+                return Err(Error::Corrupt { what: "generation" });
+            }
+            generation
+        }
         None if dimension == 0 => return Ok(None),
         None => {
             let Config { metric, vector_precision, .. } = manifest.config;
             Generation::untrained(metric.similarity(), vector_precision, dimension as usize)?
         }
     };
-    if generation.centroids.dim() != dimension as usize {
-        return Err(Error::Corrupt { what: "generation" });
-    }
     Ok(Some(Arc::new(generation)))
 }
 

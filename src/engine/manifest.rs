@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! u8 version
-//! u32 dimension, u8 metric, u8 quantizer (0 = automatic), u8 its bits, u32 its sub-vectors, u8 id kind,
-//! u8 flags (1 = no auto-training, 2 = rotation, 4 = vectors in float16), u64 retrain threshold, f32 target recall, u64 seed
+//! u32 dimension, u8 metric, quantizer as in `wire` (none = automatic), u8 id kind,
+//! u8 flags (1 = no auto-training, 2 = vectors in float16), u64 retrain threshold, f32 target recall, u64 seed
 //! u64 items written or deleted so far
 //! u8 length, id of the model it was made from (0 = none)
 //! u8 has generation, [reference]
@@ -21,10 +21,9 @@ use crate::crypto::ObjectRef;
 use crate::error::{Error, Result};
 use crate::types::{IdKind, MAX_DIMENSION, Metric, QuantizerSpec, VectorPrecision};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const NO_AUTO_TRAIN: u8 = 1;
-const ROTATION: u8 = 2;
-const FLOAT16: u8 = 4;
+const FLOAT16: u8 = 2;
 
 /// Items that may gather before training starts by itself, unless configured.
 const DEFAULT_RETRAIN_THRESHOLD: u64 = 10_000;
@@ -108,15 +107,9 @@ impl Manifest {
         out.put_u8(VERSION);
         out.put_u32(c.dimension);
         out.put_u8(c.metric as u8);
-        let (m, rotation) = match c.quantizer {
-            Some(QuantizerSpec::Pq { m, rotation, .. }) => (m, rotation),
-            _ => (0, false),
-        };
+        out.put_quantizer(c.quantizer);
         let float16 = c.vector_precision == VectorPrecision::F16;
-        let flags = [(!c.auto_train, NO_AUTO_TRAIN), (rotation, ROTATION), (float16, FLOAT16)];
-        out.put_u8(c.quantizer.map_or(0, |q| q.kind() as u8));
-        out.put_u8(c.quantizer.map_or(0, QuantizerSpec::bits));
-        out.put_u32(m);
+        let flags = [(!c.auto_train, NO_AUTO_TRAIN), (float16, FLOAT16)];
         out.put_u8(c.id_kind as u8);
         out.put_u8(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| flag).sum());
         out.put_u64(c.retrain_threshold);
@@ -142,17 +135,8 @@ impl Manifest {
             v => return Err(Error::Version { what: "manifest", got: v.into(), supported: VERSION.into() }),
         }
         let (dimension, metric) = (r.u32()?, Metric::from_number(r.u8()?.into()).map_err(|_| corrupt(()))?);
-        let (kind, bits, m, id_kind, flags) = (r.u8()?, r.u8()?, r.u32()?, r.u8()?, r.u8()?);
-        let quantizer = match (kind, bits, m, flags & ROTATION != 0) {
-            (0, 0, 0, false) => None,
-            (1, 0, 0, false) => Some(QuantizerSpec::Flat),
-            (2, bits, 0, false) => Some(QuantizerSpec::Sq { bits }),
-            (3, bits, m, rotation) => Some(QuantizerSpec::Pq { m, bits, rotation }),
-            (4, bits, 0, false) => Some(QuantizerSpec::RaBitQ { bits }),
-            _ => return Err(corrupt(())),
-        };
-        if flags & !(NO_AUTO_TRAIN | ROTATION | FLOAT16) != 0 || quantizer.is_some_and(|q| q.check(dimension).is_err())
-        {
+        let (quantizer, id_kind, flags) = (r.quantizer()?, r.u8()?, r.u8()?);
+        if flags & !(NO_AUTO_TRAIN | FLOAT16) != 0 || quantizer.is_some_and(|q| q.check(dimension).is_err()) {
             return Err(corrupt(()));
         }
         let config = Config {

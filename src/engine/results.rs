@@ -169,7 +169,7 @@ pub struct IndexInfo {
     pub count: u64,
     /// Inverted lists, 1 when untrained.
     pub n_lists: u32,
-    /// Probes that `n_probes = 0` uses for `top_k = 10`.
+    /// Probes that reach the target for `top_k = 10` if all queries use the same number; the stopping rule may use more.
     pub auto_probes: u32,
     /// The recall curve measured when the present lists were made; empty when untrained.
     pub recall: RecallReading,
@@ -226,7 +226,7 @@ pub struct IndexStats {
     pub balance_permille: u64,
     /// Items written or deleted in the life of the index.
     pub writes: u64,
-    /// The value of `writes` when the recall curve was measured; 0 when untrained.
+    /// The value of `writes` when the recall curve was measured; 0 when untrained or measured for a model.
     pub curve_writes: u64,
     /// Queries the recall curve was measured with; 0 = none, all lists are probed.
     pub curve_queries: u64,

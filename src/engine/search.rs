@@ -233,7 +233,7 @@ impl Plan {
         let top_k = if o.top_k == 0 { DEFAULT_TOP_K } else { o.top_k } as usize;
         // No more than there are: bounds the memory of a large top_k on a small index.
         let top_k = (top_k as u64).min(s.live()) as usize;
-        let target = if o.target_recall == 0.0 { s.config.target_recall } else { o.target_recall };
+        let target = g.target(if o.target_recall == 0.0 { s.config.target_recall } else { o.target_recall });
         let reach = match o.n_probes {
             // The stopping rule was measured with scores, which bounds exceed.
             0 if g.quantizer.scores_are_bounds() => {
@@ -268,7 +268,8 @@ impl QueryScratch {
 
     /// Whether it is worth keeping: one query with many candidates must not hold its memory for ever.
     fn is_small(&self) -> bool {
-        self.found.capacity() <= KEPT_CANDIDATES && self.scratch.capacity() <= KEPT_SCRATCH
+        let candidates = self.found.capacity() + self.top.as_ref().map_or(0, TopK::capacity);
+        candidates <= KEPT_CANDIDATES && self.scratch.capacity() <= KEPT_SCRATCH
     }
 
     fn run(

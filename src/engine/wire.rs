@@ -4,6 +4,7 @@
 //! `Corrupt` and never a panic.
 
 use crate::error::{Error, Result, try_with_capacity};
+use crate::types::QuantizerSpec;
 
 /// Takes values off the front of a byte string.
 pub(super) struct Reader<'a> {
@@ -70,6 +71,18 @@ impl<'a> Reader<'a> {
         Ok(v)
     }
 
+    /// A quantizer as [`Put::put_quantizer`] wrote it; whether its parameters go together is for the caller to check.
+    pub(super) fn quantizer(&mut self) -> Result<Option<QuantizerSpec>> {
+        Ok(match (self.u8()?, self.u8()?, self.u32()?, self.u8()?) {
+            (0, 0, 0, 0) => None,
+            (1, 0, 0, 0) => Some(QuantizerSpec::Flat),
+            (2, bits, 0, 0) => Some(QuantizerSpec::Sq { bits }),
+            (3, bits, m, rotation @ 0..=1) => Some(QuantizerSpec::Pq { m, bits, rotation: rotation == 1 }),
+            (4, bits, 0, 0) => Some(QuantizerSpec::RaBitQ { bits }),
+            _ => return Err(Error::Corrupt { what: self.what }),
+        })
+    }
+
     /// What has not been read.
     pub(super) fn rest(&mut self) -> &mut &'a [u8] {
         &mut self.bytes
@@ -88,6 +101,8 @@ pub(super) trait Put {
     fn put_u64(&mut self, v: u64);
     fn put_f32(&mut self, v: f32);
     fn put_f32s(&mut self, v: &[f32]);
+    /// u8 kind (0 = none chosen), u8 bits, u32 sub-vectors, u8 1 = rotation.
+    fn put_quantizer(&mut self, v: Option<QuantizerSpec>);
 }
 
 impl Put for Vec<u8> {
@@ -114,6 +129,17 @@ impl Put for Vec<u8> {
         } else {
             v.iter().for_each(|&x| self.put_f32(x));
         }
+    }
+
+    fn put_quantizer(&mut self, v: Option<QuantizerSpec>) {
+        let (m, rotation) = match v {
+            Some(QuantizerSpec::Pq { m, rotation, .. }) => (m, rotation),
+            _ => (0, false),
+        };
+        self.put_u8(v.map_or(0, |q| q.kind() as u8));
+        self.put_u8(v.map_or(0, QuantizerSpec::bits));
+        self.put_u32(m);
+        self.put_u8(rotation.into());
     }
 }
 

@@ -37,7 +37,9 @@ pub struct cyborg_index_info {
     pub auto_train: u32,
     /// Inverted lists, 1 when untrained.
     pub n_lists: u32,
-    /// Lists that a query with n_probes 0 and top_k 10 looks into.
+    /// Lists that would reach target_recall for top_k 10 if every query looked into the same number. A query with n_probes
+    /// 0 and top_k up to 10 decides for itself: it looks into up to 3 times as many where it needs them, and fewer on
+    /// average. Under INNER_PRODUCT and with RABITQ all look into so many.
     pub auto_probes: u32,
     /// As configured, or the default.
     pub target_recall: f32,
@@ -118,9 +120,9 @@ pub struct cyborg_index_stats_info {
     pub balance_permille: u64,
     /// Items written or deleted in the life of the index.
     pub writes: u64,
-    /// What writes was when the recall curve, which chooses automatic probes, was measured; 0 when untrained. It is
-    /// measured in training, and again in the background when more than a quarter of the present items, and 1000 at
-    /// least, were written or deleted since.
+    /// What writes was when the recall curve, which chooses automatic probes, was measured; 0 when untrained, and in an
+    /// index made from a model until its own was measured. It is measured in training, and again in the background when
+    /// more than a quarter of the present items, and 1000 at least, were written or deleted since.
     pub curve_writes: u64,
     /// Queries the recall curve was measured with; 0 = it was not, and automatic probes look into all lists.
     pub curve_queries: u64,
@@ -209,7 +211,8 @@ fn summary(curve: &[(u32, f32)]) -> ([u32; CYBORG_RECALL_POINTS], [f32; CYBORG_R
     (probes, recalls)
 }
 
-/// Reads the recall curve that training measured: how much of the true k nearest neighbours lie in the lists that a query
+/// Reads the recall curve of the present lists, measured by training, or anew in the background after many writes (see
+/// curve_writes of cyborg_index_stats_info): how much of the true k nearest neighbours lie in the lists that a query
 /// with so many n_probes looks into. k is 10 or 100. Writes n points, rising, into out_probes and out_recalls, which
 /// have room for capacity, and n into out_count; n is 0 while untrained and where too few items were there to measure.
 /// With capacity 0 the arrays may be NULL and n alone is told. What codes lose comes on top, and rerank makes up for it.

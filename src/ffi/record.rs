@@ -64,7 +64,8 @@ pub struct cyborg_model_details {
     pub metric: cyborg_metric,
     /// How vectors are coded; AUTO while the library has not yet chosen.
     pub quantizer: cyborg_quantizer,
-    /// Bits a dimension (SQ, RABITQ; 32 for FLAT), or of a sub-vector's code (PQ).
+    /// Bits a dimension (SQ, RABITQ), or of a sub-vector's code (PQ). 32 for FLAT, whose vectors an index made from the
+    /// model stores with its own vector_precision.
     pub quantizer_bits: u32,
     /// Sub-vectors of PQ, 0 for other quantizers.
     pub pq_m: u32,

@@ -42,7 +42,8 @@ pub struct cyborg_query_options {
     pub has_radius: u32,
     /// Largest distance, when has_radius is 1.
     pub radius: f32,
-    /// Recall that n_probes 0 aims at, above 0 and below 1; 0 = the index's target_recall.
+    /// Recall that n_probes 0 aims at, above 0 and below 1; 0 = the index's target_recall. What the quantizer usually loses
+    /// with its default rerank_mult is made up for by more lists.
     pub target_recall: f32,
 }
 

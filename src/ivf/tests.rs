@@ -235,3 +235,14 @@ fn wrong_shapes_are_refused() {
     one.probe(&[0.0, 0.0], 9, &mut ProbeScratch::new(), &mut probes);
     assert_eq!(probes, [(-2.5, 0)]);
 }
+
+// Memory of one great query was kept for ever, since only what was found was counted.
+#[test]
+fn a_scan_tells_the_memory_that_a_great_one_left() {
+    let mut top = TopK::new(10_000);
+    top.offer(&vec![1.0; 20_000], 0);
+    top.finish(&mut Vec::new());
+    top.reset(10);
+    assert!(top.capacity() >= 20_000, "{}", top.capacity());
+    assert!(TopK::new(10).capacity() < 2000);
+}

@@ -48,6 +48,12 @@ impl TopK {
         self.floor = f32::NEG_INFINITY;
     }
 
+    /// Candidates there is memory for.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.scores.capacity().max(self.keys.capacity())
+    }
+
     /// A lower bound of the k-th best score so far: a vector of a lower score will not be kept. Minus infinity at
     /// first; it rises when 2k candidates have gathered.
     #[must_use]

@@ -59,18 +59,12 @@ impl Pq {
         (m, bits, rotated): (u32, u8, bool),
         sample: &Sample<'_>,
     ) -> Result<Self> {
-        let dim = sample.centroids.dim();
-        let mut origin = vec![0f64; dim];
-        for centroid in sample.centroids.rows().chunks_exact(dim) {
-            origin.iter_mut().zip(centroid).for_each(|(sum, &c)| *sum += f64::from(c));
-        }
-        let origin = origin.iter().map(|sum| (sum / sample.centroids.len() as f64) as f32).collect();
-        let split = Split { dim, m: m as usize };
+        let split = Split { dim: sample.centroids.dim(), m: m as usize };
         let words = 1 << bits;
         let rotation = if rotated { Some(rotation::learn(split, words, sample)?) } else { None };
         let residuals = Residuals::new(sample, rotation.as_deref(), words);
         let books = Codebooks::train(split, words, &residuals)?;
-        Ok(Self { similarity, books, origin, rotation })
+        Ok(Self { similarity, books, origin: sample.origin(), rotation })
     }
 
     fn split(&self) -> Split {

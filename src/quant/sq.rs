@@ -44,14 +44,8 @@ pub struct Sq {
 impl Sq {
     /// Chooses the levels of every dimension.
     pub(super) fn train(bits: u8, similarity: Similarity, sample: &Sample<'_>) -> Result<Self> {
-        let centroids = sample.centroids;
-        let mut sums = vec![0f64; centroids.dim()];
-        for centroid in centroids.rows().chunks_exact(centroids.dim()) {
-            sums.iter_mut().zip(centroid).for_each(|(sum, &c)| *sum += f64::from(c));
-        }
-        let origin = sums.iter().map(|sum| (sum / centroids.len() as f64) as f32).collect();
         let (middle, step) = fit::levels(bits.into(), sample)?.into_iter().unzip();
-        Ok(Self::new(bits.into(), similarity, middle, step, origin))
+        Ok(Self::new(bits.into(), similarity, middle, step, sample.origin()))
     }
 
     fn new(bits: u32, similarity: Similarity, middle: Vec<f32>, step: Vec<f32>, origin: Vec<f32>) -> Self {

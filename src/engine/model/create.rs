@@ -54,13 +54,13 @@ impl Db {
             IndexOptions { dimension: info.dimension, metric: info.metric, quantizer: info.quantizer, ..*options };
         let mut manifest = Manifest::empty(Config::new(&inherited)?);
         manifest.model = Some(model_id.to_owned());
-        if generation.centroids.dim() != info.dimension as usize || info.quantizer.is_none() {
-            return Err(Error::Corrupt { what: "model" });
-        }
         if info.quantizer == Some(QuantizerSpec::Flat) {
             // Flat codes are the stored vectors, and how these are stored is the index's affair.
             let similarity = info.metric.similarity();
             generation.quantizer = Quantizer::flat(similarity, info.dimension as usize, options.vector_precision);
+        }
+        if !generation.fits_first(&manifest.config) || info.quantizer.is_none() {
+            return Err(Error::Corrupt { what: "model" });
         }
         let mut open = self.open.lock();
         Vault::create_with(&self.shared.backend, name, key, |vault| {

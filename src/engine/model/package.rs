@@ -13,6 +13,8 @@ use super::{ModelInfo, ModelState, check_id};
 use crate::crypto::Package;
 use crate::engine::db::Db;
 use crate::engine::generation::Generation;
+use crate::engine::manifest::Config;
+use crate::engine::options::IndexOptions;
 use crate::engine::wire::{Put, Reader};
 use crate::error::{Error, Result, try_with_capacity};
 
@@ -55,14 +57,20 @@ impl Db {
         let fits = i.state == ModelState::Created
             && record.trained.is_none()
             && record.uses.is_empty()
-            && i.dimension as usize == generation.centroids.dim()
             && i.n_lists as usize == generation.lists()
-            && i.quantizer == Some(generation.quantizer.spec());
-        if !fits {
+            && i.quantizer.is_some();
+        if !fits || !generation.fits_first(&config(i, &generation)?) {
             return Err(DAMAGED);
         }
         let _running = self.shared.models.running.lock();
         let keeper = Keeper::create(&self.shared.backend, id, key, record, Some(trained))?;
         info(&self.shared, &keeper)
     }
+}
+
+/// What an index made from the model would be configured as, but for what is the index's own affair.
+fn config(info: &ModelInfo, generation: &Generation) -> Result<Config> {
+    let vector_precision = generation.quantizer.precision().unwrap_or_default();
+    let ModelInfo { dimension, metric, quantizer, .. } = *info;
+    Config::new(&IndexOptions { dimension, metric, quantizer, vector_precision, ..IndexOptions::default() })
 }

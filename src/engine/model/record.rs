@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! u8 version, u8 state, u8 failure code (0 = none), u64 created at, u64 finished at
-//! u32 dimension, u8 metric, u8 quantizer (0 = not yet chosen), u8 its bits, u32 its sub-vectors, u8 1 = rotation
+//! u32 dimension, u8 metric, quantizer as in `wire` (none = not yet chosen)
 //! u32 lists, u64 seed, u64 vectors used, u32 passes, f64 objective, u64 bytes of the trained part, u32 format
 //! text error, text description, text source, text library (each u32 length, UTF-8)
 //! u8 has a trained part, [reference]
@@ -13,7 +13,7 @@ use super::{FailureCode, ModelInfo, ModelState};
 use crate::crypto::ObjectRef;
 use crate::engine::wire::{Put, Reader};
 use crate::error::{Error, Result};
-use crate::types::{MAX_DIMENSION, MAX_LISTS, Metric, QuantizerSpec};
+use crate::types::{MAX_DIMENSION, MAX_LISTS, Metric};
 
 const VERSION: u8 = 1;
 const DAMAGED: Error = Error::Corrupt { what: "model record" };
@@ -47,14 +47,7 @@ impl Record {
         out.put_u64(i.finished_at);
         out.put_u32(i.dimension);
         out.put_u8(i.metric as u8);
-        let (m, rotation) = match i.quantizer {
-            Some(QuantizerSpec::Pq { m, rotation, .. }) => (m, rotation),
-            _ => (0, false),
-        };
-        out.put_u8(i.quantizer.map_or(0, |q| q.kind() as u8));
-        out.put_u8(i.quantizer.map_or(0, QuantizerSpec::bits));
-        out.put_u32(m);
-        out.put_u8(rotation.into());
+        out.put_quantizer(i.quantizer);
         out.put_u32(i.n_lists);
         out.put_u64(i.seed);
         out.put_u64(i.vectors_used);
@@ -99,14 +92,7 @@ impl Record {
         };
         let (created_at, finished_at, dimension) = (r.u64()?, r.u64()?, r.u32()?);
         let metric = Metric::from_number(r.u8()?.into()).map_err(|_| DAMAGED)?;
-        let quantizer = match (r.u8()?, r.u8()?, r.u32()?, r.u8()?) {
-            (0, 0, 0, 0) => None,
-            (1, 0, 0, 0) => Some(QuantizerSpec::Flat),
-            (2, bits, 0, 0) => Some(QuantizerSpec::Sq { bits }),
-            (3, bits, m, rotation @ 0..=1) => Some(QuantizerSpec::Pq { m, bits, rotation: rotation == 1 }),
-            (4, bits, 0, 0) => Some(QuantizerSpec::RaBitQ { bits }),
-            _ => return Err(DAMAGED),
-        };
+        let quantizer = r.quantizer()?;
         let info = ModelInfo {
             id: id.to_owned(),
             state,
@@ -162,6 +148,7 @@ fn text(r: &mut Reader<'_>) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::QuantizerSpec;
 
     #[test]
     fn reads_what_it_wrote_and_refuses_any_cut() {

@@ -6,7 +6,9 @@ use super::keeper::{Keeper, Trained};
 use super::record::{Record, Use};
 use super::*;
 use crate::crypto::Backend;
+use crate::engine::db::Db;
 use crate::engine::generation::Generation;
+use crate::engine::options::{DbOptions, IndexOptions};
 use crate::types::{Similarity, VectorPrecision};
 
 const KEY: [u8; 32] = [7; 32];
@@ -93,6 +95,32 @@ fn uses_that_are_gone_count_for_nothing() {
     assert_eq!(registry::existing(&backend, kept).unwrap(), [uses[0].clone(), uses[2].clone()]);
     backend.drop_index("a").unwrap();
     assert_eq!(registry::existing(&backend, uses.clone()).unwrap(), [uses[2].clone()]);
+}
+
+// A record and its trained part were compared in dimension and lists only: a crafted package that said cosine beside an
+// L2 quantizer made an index whose distances were nonsense.
+#[test]
+fn a_trained_part_that_denies_its_record_makes_no_model_and_no_index() {
+    let db = Db::open("memory:", DbOptions::default()).unwrap();
+    let made = |id: &str, metric: Metric, number: u64| {
+        let generation =
+            Generation { number, ..Generation::untrained(Similarity::L2, VectorPrecision::F32, 3).unwrap() };
+        let mut record = training();
+        (record.info.state, record.info.metric) = (ModelState::Created, metric);
+        record.info.quantizer = Some(QuantizerSpec::Flat);
+        Keeper::create(&db.shared.backend, id, &KEY, record, Some(&generation.write())).unwrap();
+        let package = db.export_model(id, &KEY, &KEY).unwrap();
+        let imported = db.import_model(&package, &KEY, Some(&format!("{id} again")), &KEY).map(|_| ());
+        let index = db.create_index_from_model(id, &KEY, &IndexOptions::default(), id, &KEY).map(|_| ());
+        [imported, index]
+    };
+    assert!(made("good", Metric::SquaredEuclidean, 1).iter().all(Result::is_ok));
+    for (id, metric, number) in [("cosine", Metric::Cosine, 1), ("untrained", Metric::Euclidean, 0)] {
+        for refused in made(id, metric, number) {
+            assert!(matches!(refused, Err(Error::Corrupt { .. })), "{id}: {refused:?}");
+        }
+    }
+    assert_eq!(db.list_indexes().unwrap(), ["good"]);
 }
 
 #[test]

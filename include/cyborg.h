@@ -875,7 +875,11 @@ typedef struct cyborg_index_info {
     uint32_t auto_train;
     /** Inverted lists, 1 when untrained. */
     uint32_t n_lists;
-    /** Lists that a query with n_probes 0 and top_k 10 looks into. */
+    /**
+     * Lists that would reach target_recall for top_k 10 if every query looked into the same number. A query with n_probes
+     * 0 and top_k up to 10 decides for itself: it looks into up to 3 times as many where it needs them, and fewer on
+     * average. Under INNER_PRODUCT and with RABITQ all look into so many.
+     */
     uint32_t auto_probes;
     /** As configured, or the default. */
     float target_recall;
@@ -959,9 +963,9 @@ typedef struct cyborg_index_stats_info {
     /** Items written or deleted in the life of the index. */
     uint64_t writes;
     /**
-     * What writes was when the recall curve, which chooses automatic probes, was measured; 0 when untrained. It is
-     * measured in training, and again in the background when more than a quarter of the present items, and 1000 at
-     * least, were written or deleted since.
+     * What writes was when the recall curve, which chooses automatic probes, was measured; 0 when untrained, and in an
+     * index made from a model until its own was measured. It is measured in training, and again in the background when
+     * more than a quarter of the present items, and 1000 at least, were written or deleted since.
      */
     uint64_t curve_writes;
     /** Queries the recall curve was measured with; 0 = it was not, and automatic probes look into all lists. */
@@ -980,7 +984,8 @@ CYBORG_API cyborg_status cyborg_index_describe(const cyborg_index *index, cyborg
         cyborg_error **err);
 
 /**
- * Reads the recall curve that training measured: how much of the true k nearest neighbours lie in the lists that a query
+ * Reads the recall curve of the present lists, measured by training, or anew in the background after many writes (see
+ * curve_writes of cyborg_index_stats_info): how much of the true k nearest neighbours lie in the lists that a query
  * with so many n_probes looks into. k is 10 or 100. Writes n points, rising, into out_probes and out_recalls, which
  * have room for capacity, and n into out_count; n is 0 while untrained and where too few items were there to measure.
  * With capacity 0 the arrays may be NULL and n alone is told. What codes lose comes on top, and rerank makes up for it.
@@ -1489,7 +1494,10 @@ typedef struct cyborg_model_details {
     cyborg_metric metric;
     /** How vectors are coded; AUTO while the library has not yet chosen. */
     cyborg_quantizer quantizer;
-    /** Bits a dimension (SQ, RABITQ; 32 for FLAT), or of a sub-vector's code (PQ). */
+    /**
+     * Bits a dimension (SQ, RABITQ), or of a sub-vector's code (PQ). 32 for FLAT, whose vectors an index made from the
+     * model stores with its own vector_precision.
+     */
     uint32_t quantizer_bits;
     /** Sub-vectors of PQ, 0 for other quantizers. */
     uint32_t pq_m;
@@ -1797,7 +1805,10 @@ typedef struct cyborg_query_options {
     uint32_t has_radius;
     /** Largest distance, when has_radius is 1. */
     float radius;
-    /** Recall that n_probes 0 aims at, above 0 and below 1; 0 = the index's target_recall. */
+    /**
+     * Recall that n_probes 0 aims at, above 0 and below 1; 0 = the index's target_recall. What the quantizer usually loses
+     * with its default rerank_mult is made up for by more lists.
+     */
     float target_recall;
 } cyborg_query_options;
 

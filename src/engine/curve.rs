@@ -134,7 +134,7 @@ impl RecallCurve {
                 let point = (r.u32()?, r.f32()?);
                 let last: (u32, f32) = points.last().copied().unwrap_or_default();
                 let rises = last.0 < point.0 && last.1 <= point.1;
-                if !rises || !(point.1 > 0.0 && point.1 <= 1.0) {
+                if !(rises && point.1 > 0.0 && point.1 <= 1.0) {
                     return Err(Error::Corrupt { what: "recall curve" });
                 }
                 points.push(point);

@@ -89,7 +89,7 @@ impl Margins {
         for _ in 0..n {
             let point = (r.f32()?, r.f32()?);
             let rises = points.last().is_none_or(|last| last.0 < point.0 && last.1 <= point.1);
-            if !rises || !(point.0 > 0.0 && point.0 <= 1.0) || !point.1.is_finite() {
+            if !(rises && point.0 > 0.0 && point.0 <= 1.0 && point.1.is_finite()) {
                 return Err(corrupt);
             }
             points.push(point);

@@ -19,7 +19,7 @@ use crate::engine::manifest::{Config, Manifest};
 use crate::engine::options::IndexOptions;
 use crate::error::{Error, Result};
 use crate::quant::Quantizer;
-use crate::types::{Metric, QuantizerSpec};
+use crate::types::Metric;
 
 impl Db {
     /// Makes an index that is trained as model `model_id` is, and that `key` opens. Dimension, metric and quantizer are the
@@ -54,10 +54,10 @@ impl Db {
             IndexOptions { dimension: info.dimension, metric: info.metric, quantizer: info.quantizer, ..*options };
         let mut manifest = Manifest::empty(Config::new(&inherited)?);
         manifest.model = Some(model_id.to_owned());
-        if info.quantizer == Some(QuantizerSpec::Flat) {
+        if generation.quantizer.precision().is_some() {
             // Flat codes are the stored vectors, and how these are stored is the index's affair.
-            let similarity = info.metric.similarity();
-            generation.quantizer = Quantizer::flat(similarity, info.dimension as usize, options.vector_precision);
+            let (similarity, dim) = (generation.quantizer.similarity(), generation.quantizer.dim());
+            generation.quantizer = Quantizer::flat(similarity, dim, options.vector_precision);
         }
         if !generation.fits_first(&manifest.config) || info.quantizer.is_none() {
             return Err(Error::Corrupt { what: "model" });

@@ -56,7 +56,7 @@ pub(super) struct Residuals<'a> {
 impl<'a> Residuals<'a> {
     /// As many as `words` codewords are fitted to.
     pub(super) fn new(sample: &'a Sample<'a>, rotation: Option<&'a [f32]>, words: usize) -> Self {
-        Self { sample, rotation, taken: sample.lists.len().min((words * ROWS).min(MOST_ROWS)) }
+        Self { sample, rotation, taken: Self::taken(sample.lists.len() as u64, words) as usize }
     }
 
     /// At most `most` of them.
@@ -66,6 +66,11 @@ impl<'a> Residuals<'a> {
 
     pub(super) fn len(&self) -> usize {
         self.taken
+    }
+
+    /// How many of `rows` they are.
+    pub(super) fn taken(rows: u64, words: usize) -> u64 {
+        rows.min((words * ROWS).min(MOST_ROWS) as u64)
     }
 
     /// The places `part` in flat blocks; places behind the last row are 0.
@@ -139,6 +144,15 @@ impl Codebooks {
             values.extend(part?);
         }
         Ok(Self::new(split, words, values))
+    }
+
+    /// Most bytes that [`Self::train`] allocates for `rows` rows on `threads` threads: a part of the residuals, its codes
+    /// and the sums of its clusters each, and the codewords twice, by part and in one piece.
+    pub(super) fn fit_memory(split: Split, words: usize, rows: u64, threads: u64) -> u64 {
+        let (dim, words, width) = (split.dim as u64, words as u64, split.part(0).len() as u64);
+        let taken = Residuals::taken(rows, words as usize).next_multiple_of(LANES as u64);
+        let part = taken * (width * 4 + 1) + words * (width * 16 + 4 * START_ROWS as u64) + (dim + width) * 4;
+        threads.min(split.m as u64) * part + words * dim * 8
     }
 
     pub(super) fn split(&self) -> Split {

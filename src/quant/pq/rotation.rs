@@ -32,8 +32,7 @@ pub(super) fn learn(split: Split, words: usize, sample: &Sample<'_>) -> Result<V
     }
     let mut rotation: Vec<f64> = try_zeroed(dim * dim, "rotation")?;
     (0..dim).for_each(|i| rotation[i * dim + i] = 1.0);
-    let most = (words * ROWS).min((VALUES / dim).max(words));
-    let residuals = Residuals::new(sample, None, words).at_most(most);
+    let residuals = Residuals::new(sample, None, words).at_most(most_rows(dim, words));
     let rows = residuals.len();
     let mut plain = Buffer::zeroed(rows * dim * 4, "residuals")?;
     to_rows(residuals.gather(0..dim)?.f32s(), plain.f32s_mut(), dim);
@@ -64,6 +63,22 @@ pub(super) fn learn(split: Split, words: usize, sample: &Sample<'_>) -> Result<V
         rotation = next;
     }
     Ok(rotation.into_iter().map(|x| x as f32).collect())
+}
+
+/// Most bytes that [`learn`] allocates for a sample of `rows` rows on `threads` threads.
+pub(super) fn fit_memory(split: Split, words: usize, rows: u64, threads: u64) -> u64 {
+    let (dim, m, width) = (split.dim as u64, split.m as u64, split.part(0).len() as u64);
+    let taken = rows.min(most_rows(split.dim, words) as u64).next_multiple_of(LANES as u64);
+    let (words, threads) = (words as u64, threads.min(m));
+    // Residuals, rotated ones, parts of those, and codes; codewords of this turn, of the last one and in one piece; the
+    // sums of the rows of codewords; matrices in float64: the rotation, the next one in parts and whole, its inverse.
+    let residuals = taken * (2 * dim * 4 + threads * (width * 4 + 1) + m);
+    residuals + words * dim * 12 + threads * words * (dim * 8 + width * 8) + dim * dim * 36
+}
+
+/// Rows that a rotation is learned from.
+fn most_rows(dim: usize, words: usize) -> usize {
+    (words * ROWS).min((VALUES / dim).max(words))
 }
 
 /// Flat blocks as rows.

@@ -117,7 +117,8 @@ fn the_peak_of_a_training_keeps_to_its_bound() {
 
         // Coding by codewords is slow: the bounds that are near what it takes.
         let slow = matches!(quantizer, QuantizerSpec::Pq { .. });
-        for &mib in if slow { &[least, 64][..] } else { &[least, 64, 96, 0] } {
+        let bounds = [least, 64, 96, 0];
+        for &mib in &bounds[..if slow { 2 } else { 4 }] {
             let (read, peak) = train(&index, &bound(mib));
             assert!(mib == 0 || peak + STORE <= mib * MIB, "{quantizer:?}: {peak} bytes, bound {mib} MiB");
             // All rows are learned from in any case: those that do not fit pass by.

@@ -5,7 +5,7 @@
 //! rotation is added to its matrix, which keeps it regular where residuals or codewords do not span all dimensions and
 //! only ever holds the solution back.
 
-use super::codebooks::{Codebooks, Part, Residuals, Split};
+use super::codebooks::{Codebooks, Part, Residuals, Split, look};
 use super::procrustes::nearest_orthogonal;
 use crate::buffer::Buffer;
 use crate::error::{Error, Result, try_zeroed};
@@ -43,8 +43,10 @@ pub(super) fn learn(split: Split, words: usize, sample: &Sample<'_>) -> Result<V
         let fitted = sample.exec.map(m, |j| {
             let values = turned.part(split, j)?;
             let part = Part { values: values.f32s(), rows, dim: split.part(j).len(), words };
-            let start = || part.start(&mut Rng::stream(sample.seed, j as u64));
-            let mut book = books.get(j).map_or_else(start, Clone::clone);
+            let mut book = match books.get(j) {
+                Some(book) => book.clone(),
+                None => part.start(&mut Rng::stream(sample.seed, j as u64), sample.watch)?,
+            };
             part.lloyd(&mut book, PASSES, sample.watch)?;
             let mut codes = vec![0; rows.next_multiple_of(LANES)];
             part.codes(&book, &mut codes, sample.watch)?;
@@ -100,6 +102,9 @@ impl Turned {
         let rotation: Vec<f32> = rotation.iter().map(|&x| x as f32).collect();
         let mut values = Buffer::zeroed(plain.len() * 4, "residuals")?;
         sample.exec.for_each_chunk(values.f32s_mut(), 64 * dim, |piece, out| {
+            if sample.watch.check().is_err() {
+                return;
+            }
             for (row, out) in plain[piece * 64 * dim..].chunks_exact(dim).zip(out.chunks_exact_mut(dim)) {
                 best().rows(Similarity::Dot, row, &rotation, out);
             }
@@ -128,8 +133,9 @@ fn correlation(books: &Codebooks, codes: &[Vec<u8>], plain: &[f32], sample: &Sam
     let dim = split.dim;
     let parts = sample.exec.map(split.m, |j| {
         let mut sums: Vec<f64> = try_zeroed(words * dim, "rotation")?;
+        let look = look(dim);
         for (i, (row, &code)) in plain.chunks_exact(dim).zip(&codes[j]).enumerate() {
-            if i.is_multiple_of(1024) {
+            if i.is_multiple_of(look) {
                 sample.watch.check()?;
             }
             let sums = &mut sums[usize::from(code) * dim..][..dim];
@@ -137,6 +143,7 @@ fn correlation(books: &Codebooks, codes: &[Vec<u8>], plain: &[f32], sample: &Sam
         }
         let mut out: Vec<f64> = try_zeroed(split.part(j).len() * dim, "rotation")?;
         for (i, out) in out.chunks_exact_mut(dim).enumerate() {
+            sample.watch.check()?;
             for (code, sums) in sums.chunks_exact(dim).enumerate() {
                 let y = f64::from(books.value(j, code as u8, i));
                 out.iter_mut().zip(sums).for_each(|(out, sum)| *out += y * sum);

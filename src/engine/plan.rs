@@ -54,9 +54,25 @@ pub(super) struct TrainPlan {
     pub(super) seed: u64,
 }
 
+/// What a job is asked to do.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) options: &'a TrainOptions,
+    /// How what is learned from will be coded, which the index's own coding need not be; `None` = automatic.
+    pub(super) quantizer: Option<QuantizerSpec>,
+    /// Rows read at a time; 0 = a mini-batch.
+    pub(super) page_rows: u32,
+}
+
 impl Index {
+    /// What a training of this index is asked to do.
+    pub(super) fn wanted<'a>(&self, options: &'a TrainOptions) -> Wanted<'a> {
+        Wanted { options, quantizer: self.snapshot.load().config.quantizer, page_rows: 0 }
+    }
+
     /// The numbers of a job over `n` items whose ids take `ids` bytes.
-    pub(super) fn plan(&self, o: &TrainOptions, config: &Config, n: u64, ids: u64) -> Result<TrainPlan> {
+    pub(super) fn plan(&self, wanted: &Wanted<'_>, config: &Config, n: u64, ids: u64) -> Result<TrainPlan> {
+        let o = wanted.options;
         if o.n_lists > MAX_LISTS {
             return Err(Error::invalid("n_lists", o.n_lists, "1 to 1048576, or 0 for automatic"));
         }
@@ -78,15 +94,24 @@ impl Index {
         };
         let learned = (n - held_out).min(n_lists * kmeans::ROWS_PER_LIST as u64).min(most);
         let dim = config.dimension as usize;
-        let page_rows = page_rows(if o.batch_size == 0 { PAGE_ROWS } else { o.batch_size as usize }, dim);
+        let batch_rows = page_rows(if o.batch_size == 0 { PAGE_ROWS } else { o.batch_size as usize }, dim);
+        let page_rows = if wanted.page_rows == 0 { batch_rows } else { page_rows(wanted.page_rows as usize, dim) };
         let limit = match o.max_memory_mb {
             0 => self.shared.job_memory,
             mb => mb.saturating_mul(1 << 20).min(self.shared.job_memory),
         };
         let automatic = || QuantizerSpec::automatic(config.dimension, n, config.metric.similarity());
-        let quantizer = config.quantizer.unwrap_or_else(automatic);
-        let (page, threads) = (page_rows as u64, self.shared.exec.threads());
-        let memory = Memory { n, dim: dim as u64, n_lists, held_out, page_rows: page, ids, quantizer, threads };
+        let memory = Memory {
+            n,
+            dim: dim as u64,
+            n_lists,
+            held_out,
+            page_rows: page_rows as u64,
+            batch_rows: batch_rows as u64,
+            ids,
+            quantizer: wanted.quantizer.unwrap_or_else(automatic),
+            threads: self.shared.exec.threads(),
+        };
         let (sample, budget) = memory.fit(limit, learned)?;
         Ok(TrainPlan {
             n_lists: n_lists as usize,
@@ -94,7 +119,7 @@ impl Index {
             sample: sample as usize,
             held_out: held_out as usize,
             page_rows,
-            batch_rows: page_rows,
+            batch_rows,
             budget,
             max_iters: if o.max_iters == 0 { 100 } else { o.max_iters },
             tolerance: if o.tolerance == 0.0 { 1e-6 } else { o.tolerance },
@@ -104,7 +129,7 @@ impl Index {
 }
 
 /// Rows read at a time where `wanted` are asked for: no more than are soon read, so that a cancellation is noticed soon.
-pub(super) fn page_rows(wanted: usize, dim: usize) -> usize {
+fn page_rows(wanted: usize, dim: usize) -> usize {
     wanted.min((MAX_PAGE_BYTES / (dim * 4).max(1)).max(1))
 }
 
@@ -116,6 +141,7 @@ struct Memory {
     n_lists: u64,
     held_out: u64,
     page_rows: u64,
+    batch_rows: u64,
     /// Bytes of all ids.
     ids: u64,
     /// What is fitted, and on how many threads.
@@ -148,7 +174,7 @@ impl Memory {
         let k = self.n_lists as usize;
         let clustering = kmeans::memory_estimate(sample as usize, self.dim as usize, k);
         // A mini-batch as vectors and bytes; centroids as they are, in byte units and packed.
-        let refining = self.page_rows * (self.row() + self.dim + 16) + self.n_lists * (self.dim * 12 + 16) + (1 << 20);
+        let refining = self.batch_rows * (self.row() + self.dim + 16) + self.n_lists * (self.dim * 12 + 16) + (1 << 20);
         let fitting = Quantizer::fit_memory(self.quantizer, self.dim as usize, sample, self.threads);
         let working = clustering.max(self.reading() + refining).max(fitting);
         with_slack(self.common() + sample * (self.row() + 8) + working)
@@ -209,6 +235,7 @@ mod tests {
             n_lists: 4000,
             held_out: 2000,
             page_rows: 2048,
+            batch_rows: 2048,
             ids: 18_000_000,
             quantizer: QuantizerSpec::SQ8,
             threads: 2,
@@ -234,6 +261,7 @@ mod tests {
             n_lists: 50,
             held_out: 0,
             page_rows: 2048,
+            batch_rows: 2048,
             ids: 0,
             quantizer,
             threads: 8,
@@ -254,6 +282,7 @@ mod tests {
             n_lists: 2303,
             held_out: 2000,
             page_rows: 2048,
+            batch_rows: 2048,
             ids: 8 * 331_479,
             quantizer: QuantizerSpec::SQ8,
             threads: 2,

@@ -113,7 +113,7 @@ fn the_peak_of_a_training_keeps_to_its_bound() {
         let (needed, got) = refused.needed_got().unwrap();
         assert!(matches!(refused, Error::NoMemory { .. }) && got == 8 << 20, "{refused}");
         let least = (needed as usize).div_ceil(MIB);
-        assert!(least <= 48, "{least} MiB");
+        assert!(least <= 50, "{quantizer:?}: {least} MiB");
 
         // Coding by codewords is slow: the bounds that are near what it takes.
         let slow = matches!(quantizer, QuantizerSpec::Pq { .. });

@@ -1383,7 +1383,7 @@ typedef struct cyborg_train_options {
      * take meanwhile, a single item's metadata and contents, and items that other threads upsert during the job.
      */
     uint64_t max_memory_mb;
-    /** Most vectors to learn from, at least 2 x n_lists; 0 = as many as help, 256 a list. */
+    /** Most vectors to learn from, raised to 2 x n_lists where it is less; 0 = as many as help, 256 a list. */
     uint64_t max_training_vectors;
     /** Seed of sampling and clustering; 0 = the index's. */
     uint64_t seed;
@@ -1404,6 +1404,16 @@ typedef struct cyborg_train_options {
  */
 CYBORG_API cyborg_status cyborg_index_train(cyborg_index *index, const cyborg_train_options *options,
         const cyborg_call *call, cyborg_training **out_job, cyborg_error **err);
+
+/**
+ * Gives a handle to the index's present or last job in this process, whoever started it: also one that an upsert started, and
+ * one that an upsert would have started and that was refused (FAILED; cyborg_training_result() tells why). Free it with
+ * cyborg_training_free().
+ * Statuses: common, NOT_FOUND while there has been none.
+ * Since: 0.1
+ */
+CYBORG_API cyborg_status cyborg_index_training(const cyborg_index *index, cyborg_training **out_job,
+        cyborg_error **err);
 
 /**
  * Writes 1 to *out_is_training while a job of the index is queued or running, otherwise 0.
@@ -1639,7 +1649,10 @@ typedef struct cyborg_model_options {
     uint32_t search_size;
     /** Vectors processed at a time; 0 = 2048. */
     uint32_t batch_size;
-    /** Most clustering passes; 0 = 100. */
+    /**
+     * Most clustering passes; 0 = 100. As in cyborg_train_options: where there are mini-batches, 1 pass of them is made in any
+     * case.
+     */
     uint32_t max_iters;
     /** Must be 0. */
     uint32_t reserved;
@@ -1650,7 +1663,7 @@ typedef struct cyborg_model_options {
      * larger value.
      */
     uint64_t max_memory_mb;
-    /** Most vectors to cluster; 0 = as many as help. */
+    /** Most vectors to learn from, raised to 2 x n_lists where it is less; 0 = as many as help, 256 a list. */
     uint64_t max_training_vectors;
     /** Seed of sampling and clustering; 0 = the source's. */
     uint64_t seed;
@@ -1662,8 +1675,9 @@ typedef struct cyborg_model_options {
 #define CYBORG_MODEL_OPTIONS_INIT {sizeof(cyborg_model_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
- * Trains a model from an index's vectors and returns at once; the record, in state TRAINING, is durable then. The source
- * is only read, and may be written to, trained and queried meanwhile. model_id is 1 to CYBORG_MAX_MODEL_ID_LEN bytes of
+ * Trains a model from an index's vectors and returns at once; the record, in state TRAINING, is durable then. The
+ * job merges the source's unmerged batches first (its own upkeep) and only reads it otherwise; it may be
+ * written to, trained and queried meanwhile. model_id is 1 to CYBORG_MAX_MODEL_ID_LEN bytes of
  * UTF-8 and stays readable in the store; NULL = a random one of 20 characters safe in a URL. key is CYBORG_KEY_LEN bytes
  * that the model is sealed under. options may be NULL. *out_job (out_job may be NULL) takes a handle for progress, free it
  * with cyborg_training_free(); *out_record (out_record may be NULL) the record, which tells the id. Closing the db stops
@@ -1704,7 +1718,8 @@ CYBORG_API cyborg_status cyborg_model_wait(cyborg_db *db, const char *model_id, 
 
 /**
  * Asks the training of a model to stop: at once while it is queued, within 100 ms while it is at work. The model is then
- * FAILED, CANCELLED. One whose training has ended stays as it is.
+ * FAILED, CANCELLED. One whose training has ended stays as it is. READ_ONLY where this process only reads and the record says
+ * TRAINING: the process that trains it must be asked.
  * Statuses: common, INVALID_ARGUMENT, NOT_FOUND, WRONG_KEY, VERSION, store.
  * Since: 0.1
  */

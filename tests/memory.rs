@@ -92,7 +92,9 @@ fn the_peak_of_a_training_keeps_to_its_bound() {
     }
     drop(once);
     let n = vectors.len() / dim;
-    for quantizer in [QuantizerSpec::SQ8, QuantizerSpec::Flat] {
+    // Few parts, so that each is large; the rotation on top.
+    let pq = |rotation| QuantizerSpec::Pq { m: 4, bits: 8, rotation };
+    for quantizer in [QuantizerSpec::SQ8, QuantizerSpec::Flat, pq(false), pq(true)] {
         let place = Place::file();
         let db = Db::open(&place.url, DbOptions { threads: 2, ..DbOptions::default() }).unwrap();
         let o = IndexOptions {
@@ -111,9 +113,12 @@ fn the_peak_of_a_training_keeps_to_its_bound() {
         let (needed, got) = refused.needed_got().unwrap();
         assert!(matches!(refused, Error::NoMemory { .. }) && got == 8 << 20, "{refused}");
         let least = (needed as usize).div_ceil(MIB);
-        assert!(least <= 48, "{least} MiB");
+        assert!(least <= 50, "{quantizer:?}: {least} MiB");
 
-        for mib in [least, 64, 96, 0] {
+        // Coding by codewords is slow: the bounds that are near what it takes.
+        let slow = matches!(quantizer, QuantizerSpec::Pq { .. });
+        let bounds = [least, 64, 96, 0];
+        for &mib in &bounds[..if slow { 2 } else { 4 }] {
             let (read, peak) = train(&index, &bound(mib));
             assert!(mib == 0 || peak + STORE <= mib * MIB, "{quantizer:?}: {peak} bytes, bound {mib} MiB");
             // All rows are learned from in any case: those that do not fit pass by.

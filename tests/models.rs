@@ -297,6 +297,25 @@ fn a_model_in_training_is_not_ready_and_can_be_cancelled_deleted_and_begun_anew(
     assert!(matches!(db.export_model("c", &MODEL_KEY, &KEY), Err(Error::ModelFailed { .. })));
 }
 
+/// The plan was made for the source's quantizer and pages, and the model's put in afterwards.
+#[test]
+fn a_model_is_planned_as_it_is_made() {
+    let db = open(&Place::memory());
+    let index = source(&db, 4000);
+    let needed = |search_size, quantizer| {
+        let train = TrainOptions { n_lists: 4, max_memory_mb: 1, ..TrainOptions::default() };
+        let o = ModelOptions { train, quantizer, search_size, ..ModelOptions::default() };
+        let e = index.train_model(None, &MODEL_KEY, &o).map(drop).unwrap_err();
+        assert!(matches!(e, Error::NoMemory { .. }), "{e}");
+        e.needed_got().unwrap().0
+    };
+    let flat = Some(QuantizerSpec::Flat);
+    assert!(needed(1000, flat) > needed(10, flat));
+    let pq = Some(QuantizerSpec::Pq { m: 1, bits: 8, rotation: true });
+    assert!(needed(1000, pq) > needed(1000, flat));
+    assert!(db.list_models().unwrap().is_empty());
+}
+
 #[test]
 fn a_source_that_goes_away_fails_its_model_and_nothing_else() {
     let place = Place::memory();
@@ -320,7 +339,13 @@ fn closing_the_db_interrupts_models_for_good() {
     for id in ["at work", "queued"] {
         index.train_model(Some(id), &MODEL_KEY, &model_options(4)).unwrap();
     }
+    // Cancelled in the queue and never looked at again: the closing finds it over, and it stays what it was.
+    index.train_model(Some("cancelled"), &MODEL_KEY, &model_options(4)).unwrap().0.cancel();
     begun.recv().unwrap();
+    // Who only reads cannot stop what another trains.
+    let reader = Db::open(&place.url, DbOptions { read_only: true, ..DbOptions::default() }).unwrap();
+    assert!(matches!(reader.cancel_model("queued", &MODEL_KEY), Err(Error::ReadOnly { .. })));
+    drop(reader);
     let closing = std::thread::spawn({
         let db = Arc::clone(&db);
         move || db.close()
@@ -336,7 +361,10 @@ fn closing_the_db_interrupts_models_for_good() {
         assert_eq!((info.state, info.failure), (ModelState::Failed, Some(FailureCode::Interrupted)), "{id}");
         assert_eq!(info.error, "training did not complete: the db was closed");
     }
-    assert_eq!(db.list_models().unwrap(), ["at work", "queued"]);
+    let info = db.model_info("cancelled", &MODEL_KEY).unwrap();
+    assert_eq!((info.failure, info.error.as_str()), (Some(FailureCode::Cancelled), "cancelled"));
+    db.cancel_model("queued", &MODEL_KEY).unwrap();
+    assert_eq!(db.list_models().unwrap(), ["at work", "cancelled", "queued"]);
     assert!(matches!(db.delete_model("queued", &MODEL_KEY, false), Err(Error::ReadOnly { .. })));
 }
 

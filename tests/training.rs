@@ -3,7 +3,7 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::*;
@@ -236,6 +236,39 @@ fn a_job_that_was_cancelled_is_not_started_again_by_the_next_upsert() {
     let next = upsert(&index, 4000, &data[4000 * 16..4001 * 16], 16).unwrap();
     assert!(!next.training_triggered && next.threshold >= 4001, "{next:?}");
     drop(db);
+}
+
+/// Every refusal was dropped, and every upsert planned the same job anew for ever.
+#[test]
+fn an_automatic_training_that_is_refused_is_logged_once_and_held_back() {
+    let warned = Arc::new(AtomicUsize::new(0));
+    let log: LogSink = Arc::new({
+        let warned = Arc::clone(&warned);
+        move |level, target, message| {
+            let refusal =
+                (level, target) == (LogLevel::Warn, "train") && message.starts_with("training does not begin: ");
+            warned.fetch_add(usize::from(refusal), Ordering::SeqCst);
+        }
+    });
+    let options = DbOptions { threads: 1, memory_limit: 2 << 20, log: Some(log), ..DbOptions::default() };
+    let db = Db::open("memory:", options).unwrap();
+    let o = IndexOptions { auto_train_disabled: false, retrain_threshold: 500, ..config(4, QuantizerSpec::SQ8) };
+    let index = db.create_index("a", &KEY, &o).unwrap();
+    let data = clustered(700, 4, 1);
+    let first = upsert(&index, 0, &data[..504 * 4], 4).unwrap();
+    assert_eq!((first.training_triggered, first.threshold), (false, 630));
+    for i in 504..630 {
+        assert!(!upsert(&index, i, &data[..4], 4).unwrap().training_triggered);
+    }
+    assert_eq!(warned.load(Ordering::SeqCst), 1);
+    assert!(!index.is_training().unwrap());
+    let last = index.last_training().unwrap();
+    assert!(matches!((last.read().state, last.error()), (JobState::Failed, Some(Error::NoMemory { .. }))));
+    // Another index by now.
+    upsert(&index, 630, &data[..4], 4).unwrap();
+    assert_eq!(warned.load(Ordering::SeqCst), 2);
+    // Who asks is told.
+    assert!(matches!(index.train(&lists(4)), Err(Error::NoMemory { .. })));
 }
 
 fn wait_idle(db: &Db, index: &Index) {

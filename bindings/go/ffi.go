@@ -634,6 +634,12 @@ func startTraining(index indexHandle, o *TrainOptions) (trainingHandle, error) {
 	return job, failure(op, C.cyborg_index_train(index, &options, nil, &job, &e), e)
 }
 
+func lastTraining(index indexHandle) (trainingHandle, error) {
+	var job trainingHandle
+	var e *C.cyborg_error
+	return job, failure("last training", C.cyborg_index_training(index, &job, &e), e)
+}
+
 func trainBlocking(index indexHandle, o *TrainOptions, w *watch, progress uintptr) error {
 	const op = "train"
 	options, err := trainOptions(op, o)

@@ -3,7 +3,6 @@ package cyborgdb
 import (
 	"context"
 	"math"
-	"runtime"
 	"time"
 )
 
@@ -23,13 +22,13 @@ type ModelOptions struct {
 	SearchSize int
 	// BatchSize is the number of vectors processed at a time; 0 = 2048.
 	BatchSize int
-	// MaxIters is the most clustering passes; 0 = 100.
+	// MaxIters is the most clustering passes; 0 = 100. Where there are mini-batches, 1 pass of them is made in any case.
 	MaxIters int
 	// Tolerance: stop when a pass lowers the mean squared distance by less than this fraction; 0 = 1e-6.
 	Tolerance float64
 	// MaxMemoryMB is the most memory in MiB that the job may take; 0 = half of the db's MemoryLimit.
 	MaxMemoryMB uint64
-	// MaxTrainingVectors is the most vectors to cluster; 0 = as many as help.
+	// MaxTrainingVectors is the most vectors to learn from, raised to 2 x NLists where it is less; 0 = as many as help.
 	MaxTrainingVectors uint64
 	// Seed of sampling and clustering; 0 = the source's.
 	Seed uint64
@@ -128,9 +127,7 @@ func (ix *Index) TrainModel(ctx context.Context, id string, key []byte, options 
 	if err = ix.settle(err); err != nil {
 		return nil, ModelInfo{}, err
 	}
-	t := &Training{handle: handle, index: ix}
-	t.leak = runtime.AddCleanup(t, func(h trainingHandle) { go freeTraining(h) }, handle)
-	return t, info, nil
+	return newTraining(handle, ix), info, nil
 }
 
 // Model reads the record of a model.

@@ -15,14 +15,14 @@ type TrainOptions struct {
 	NLists int
 	// BatchSize is the number of vectors read and processed at a time, and the size of mini-batches; 0 = 2048.
 	BatchSize int
-	// MaxIters is the most clustering passes; 0 = 100.
+	// MaxIters is the most clustering passes; 0 = 100. Where there are mini-batches, 1 pass of them is made in any case.
 	MaxIters int
 	// Tolerance: stop when a pass lowers the mean squared distance by less than this fraction; 0 = 1e-6.
 	Tolerance float64
 	// MaxMemoryMB is the most memory in MiB that the job may take; 0 = half of the db's MemoryLimit. Where it does not hold
 	// all vectors to learn from, the centroids are refined by mini-batches. What is counted: see cyborg.h.
 	MaxMemoryMB uint64
-	// MaxTrainingVectors is the most vectors to learn from; 0 = as many as help.
+	// MaxTrainingVectors is the most vectors to learn from, raised to 2 x NLists where it is less; 0 = as many as help.
 	MaxTrainingVectors uint64
 	// Seed of sampling and clustering; 0 = the index's.
 	Seed uint64
@@ -182,9 +182,23 @@ func (ix *Index) Train(ctx context.Context, options *TrainOptions) (*Training, e
 	if err = ix.settle(err); err != nil {
 		return nil, err
 	}
+	return newTraining(handle, ix), nil
+}
+
+// LastTraining gives the index's present or last job in this process, whoever started it: also one that an upsert started,
+// and one that an upsert would have started and that was refused. NotFound while there has been none.
+func (ix *Index) LastTraining() (*Training, error) {
+	handle, err := lastTraining(ix.handle)
+	if err = ix.settle(err); err != nil {
+		return nil, err
+	}
+	return newTraining(handle, ix), nil
+}
+
+func newTraining(handle trainingHandle, ix *Index) *Training {
 	t := &Training{handle: handle, index: ix}
 	t.leak = runtime.AddCleanup(t, func(h trainingHandle) { go freeTraining(h) }, handle)
-	return t, nil
+	return t
 }
 
 // TrainBlocking trains and returns when training has ended. A context that ends stops it; the index is then as it was.

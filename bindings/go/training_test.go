@@ -163,16 +163,28 @@ func TestAnUpsertStartsTraining(t *testing.T) {
 	ok(t, err)
 	equal(t, "triggered", result.TrainingTriggered, true)
 	equal(t, "threshold", result.Threshold, 1000)
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		trained, err := index.IsTrained()
-		ok(t, err)
-		if trained {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatal("not trained")
-		}
-	}
+	job, err := index.LastTraining()
+	ok(t, err)
+	ok(t, job.Wait(ctx))
+	ok(t, job.Close())
+	trained, err := index.IsTrained()
+	ok(t, err)
+	equal(t, "trained", trained, true)
+}
+
+// Why an automatic training failed is told by its job.
+func TestAnAutomaticTrainingThatIsRefusedCanBeAsked(t *testing.T) {
+	db := open(t, "memory:", &cyborgdb.Options{MemoryLimit: 2 << 20})
+	index := create(t, db, &cyborgdb.IndexOptions{RetrainThreshold: 500})
+	_, err := index.LastTraining()
+	is(t, err, cyborgdb.ErrNotFound)
+	r, err := index.UpsertBinary(ctx, cloud(501, 8, 1))
+	ok(t, err)
+	equal(t, "triggered", r.TrainingTriggered, false)
+	job, err := index.LastTraining()
+	ok(t, err)
+	is(t, job.Wait(ctx), cyborgdb.ErrNoMemory)
+	ok(t, job.Close())
 }
 
 // Closing while a job runs, and forgetting the job, are both allowed.

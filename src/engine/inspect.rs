@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::cursor::Cursor;
 use super::fields;
 use super::index::Index;
+use super::job::TrainingJob;
 use super::load;
 use super::manifest::{Config, Manifest};
 use super::options::{Ids, include};
@@ -68,6 +69,13 @@ impl Index {
     pub fn is_training(&self) -> Result<bool> {
         self.enter()?;
         Ok(self.job.lock().as_ref().is_some_and(|j| !j.is_over()))
+    }
+
+    /// The present or last job in this process, whoever started it; `NotFound` while there has been none. Also one that an
+    /// upsert would have started and that was refused.
+    pub fn last_training(&self) -> Result<Arc<TrainingJob>> {
+        self.enter()?;
+        self.job.lock().clone().ok_or(Error::NotFound { what: "training job" })
     }
 
     /// Whether there is a trained generation.

@@ -23,11 +23,19 @@ pub struct TrainingJob {
     pub(super) options: TrainOptions,
     pub(super) progress: Progress,
     cancel: CancelToken,
+    /// Who asked first that it stop.
+    stopped: OnceLock<StoppedBy>,
     queued: Instant,
     state: Mutex<State>,
     ended: Condvar,
     /// See [`Self::hold`].
     hold: OnceLock<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum StoppedBy {
+    Caller,
+    Closing,
 }
 
 #[derive(Default)]
@@ -45,11 +53,19 @@ impl TrainingJob {
             options,
             progress: Progress::default(),
             cancel: CancelToken::new(),
+            stopped: OnceLock::new(),
             queued: Instant::now(),
             state: Mutex::default(),
             ended: Condvar::new(),
             hold: OnceLock::new(),
         }
+    }
+
+    /// A job that was not even queued.
+    pub(super) fn refused(kind: JobKind, name: &str, options: TrainOptions, e: Error) -> Self {
+        let job = Self::new(kind, name, options);
+        job.settle(&mut job.state.lock(), Err(e));
+        job
     }
 
     /// State, phase and numbers.
@@ -80,6 +96,21 @@ impl TrainingJob {
 
     /// Asks the job to stop: at once while it is queued, within 100 ms of work while it runs. No effect once it ended.
     pub fn cancel(&self) {
+        self.stop(StoppedBy::Caller);
+    }
+
+    /// Asks the same, because the db is being closed.
+    pub(super) fn close(&self) {
+        self.stop(StoppedBy::Closing);
+    }
+
+    /// Whether a caller cancelled it, and not the closing of the db before.
+    pub(super) fn was_cancelled(&self) -> bool {
+        self.stopped.get() == Some(&StoppedBy::Caller)
+    }
+
+    fn stop(&self, by: StoppedBy) {
+        let _ = self.stopped.set(by);
         self.cancel.cancel();
         let mut state = self.state.lock();
         if state.state == JobState::Queued {
@@ -152,6 +183,9 @@ mod tests {
         assert_eq!(job.wait(Some(Duration::ZERO)), JobState::Cancelled);
         assert!(matches!(job.error(), Some(Error::Cancelled)));
         assert!(!job.begin());
+        // The first to ask is who stopped it.
+        job.close();
+        assert!(job.was_cancelled());
         // Counted from the first look after the end.
         assert_eq!((job.hold(100), job.hold(1000)), (125, 125));
     }

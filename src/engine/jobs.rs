@@ -59,7 +59,7 @@ impl Jobs {
     pub(super) fn close(&self) {
         let mut queue = self.queue.lock();
         queue.closed = true;
-        queue.jobs.iter().for_each(|job| job.cancel());
+        queue.jobs.iter().for_each(|job| job.close());
     }
 }
 

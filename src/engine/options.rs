@@ -96,14 +96,15 @@ pub struct TrainOptions {
     pub n_lists: u32,
     /// Vectors read and processed at a time, at most 4 MiB of them, and the size of mini-batches; 0 = 2048.
     pub batch_size: u32,
-    /// Most clustering passes; 0 = 100. See [`crate::kmeans`] for how many are planned.
+    /// Most clustering passes; 0 = 100. See [`crate::kmeans`] for how many are planned. Where memory does not hold all that
+    /// is learned from, one refining pass of mini-batches is made in any case.
     pub max_iters: u32,
     /// Stop when a pass lowers the mean squared distance by less than this fraction; 0 = 1e-6.
     pub tolerance: f64,
     /// Most memory the job may take, in MiB; 0 = half of the db's `memory_limit`, which also bounds a larger value. What is
     /// counted stands at the head of `engine/plan.rs`.
     pub max_memory_mb: u64,
-    /// Most vectors to learn from, at least 2 a list; 0 = as many as help (256 a list).
+    /// Most vectors to learn from, raised to 2 a list where it is less; 0 = as many as help (256 a list).
     pub max_training_vectors: u64,
     /// Seed of sampling and clustering; 0 = the index's.
     pub seed: u64,

@@ -14,6 +14,7 @@ use super::options::TrainOptions;
 use crate::error::{Error, Result};
 use crate::kernels::LANES;
 use crate::kmeans;
+use crate::quant::Quantizer;
 use crate::types::{MAX_LISTS, QuantizerSpec};
 
 /// Vectors that training needs for every list.
@@ -30,8 +31,6 @@ const KEPT: u64 = 2 * 101 * 8;
 /// Objects being written: a part of codes and one of vectors filled, another grown; one sealed, one waiting for the thread
 /// that stores, one being stored; and those that wait for the commit.
 const WRITING: u64 = 6 * PART_BYTES as u64 + WAITING_BYTES as u64;
-/// Most bytes of the vectors that a rotation is learned from.
-const ROTATED_BYTES: u64 = 4 << 24;
 /// Bytes of vectors read and processed at a time, whatever the batch size.
 const MAX_PAGE_BYTES: usize = 4 << 20;
 
@@ -55,9 +54,25 @@ pub(super) struct TrainPlan {
     pub(super) seed: u64,
 }
 
+/// What a job is asked to do.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) options: &'a TrainOptions,
+    /// How what is learned from will be coded, which the index's own coding need not be; `None` = automatic.
+    pub(super) quantizer: Option<QuantizerSpec>,
+    /// Rows read at a time; 0 = a mini-batch.
+    pub(super) page_rows: u32,
+}
+
 impl Index {
+    /// What a training of this index is asked to do.
+    pub(super) fn wanted<'a>(&self, options: &'a TrainOptions) -> Wanted<'a> {
+        Wanted { options, quantizer: self.snapshot.load().config.quantizer, page_rows: 0 }
+    }
+
     /// The numbers of a job over `n` items whose ids take `ids` bytes.
-    pub(super) fn plan(&self, o: &TrainOptions, config: &Config, n: u64, ids: u64) -> Result<TrainPlan> {
+    pub(super) fn plan(&self, wanted: &Wanted<'_>, config: &Config, n: u64, ids: u64) -> Result<TrainPlan> {
+        let o = wanted.options;
         if o.n_lists > MAX_LISTS {
             return Err(Error::invalid("n_lists", o.n_lists, "1 to 1048576, or 0 for automatic"));
         }
@@ -79,13 +94,24 @@ impl Index {
         };
         let learned = (n - held_out).min(n_lists * kmeans::ROWS_PER_LIST as u64).min(most);
         let dim = config.dimension as usize;
-        let page_rows = page_rows(if o.batch_size == 0 { PAGE_ROWS } else { o.batch_size as usize }, dim);
+        let batch_rows = page_rows(if o.batch_size == 0 { PAGE_ROWS } else { o.batch_size as usize }, dim);
+        let page_rows = if wanted.page_rows == 0 { batch_rows } else { page_rows(wanted.page_rows as usize, dim) };
         let limit = match o.max_memory_mb {
             0 => self.shared.job_memory,
             mb => mb.saturating_mul(1 << 20).min(self.shared.job_memory),
         };
-        let rotation = matches!(config.quantizer, Some(QuantizerSpec::Pq { rotation: true, .. }));
-        let memory = Memory { n, dim: dim as u64, n_lists, held_out, page_rows: page_rows as u64, ids, rotation };
+        let automatic = || QuantizerSpec::automatic(config.dimension, n, config.metric.similarity());
+        let memory = Memory {
+            n,
+            dim: dim as u64,
+            n_lists,
+            held_out,
+            page_rows: page_rows as u64,
+            batch_rows: batch_rows as u64,
+            ids,
+            quantizer: wanted.quantizer.unwrap_or_else(automatic),
+            threads: self.shared.exec.threads(),
+        };
         let (sample, budget) = memory.fit(limit, learned)?;
         Ok(TrainPlan {
             n_lists: n_lists as usize,
@@ -93,7 +119,7 @@ impl Index {
             sample: sample as usize,
             held_out: held_out as usize,
             page_rows,
-            batch_rows: page_rows,
+            batch_rows,
             budget,
             max_iters: if o.max_iters == 0 { 100 } else { o.max_iters },
             tolerance: if o.tolerance == 0.0 { 1e-6 } else { o.tolerance },
@@ -103,7 +129,7 @@ impl Index {
 }
 
 /// Rows read at a time where `wanted` are asked for: no more than are soon read, so that a cancellation is noticed soon.
-pub(super) fn page_rows(wanted: usize, dim: usize) -> usize {
+fn page_rows(wanted: usize, dim: usize) -> usize {
     wanted.min((MAX_PAGE_BYTES / (dim * 4).max(1)).max(1))
 }
 
@@ -115,10 +141,12 @@ struct Memory {
     n_lists: u64,
     held_out: u64,
     page_rows: u64,
+    batch_rows: u64,
     /// Bytes of all ids.
     ids: u64,
-    /// Whether the quantizer learns a rotation.
-    rotation: bool,
+    /// What is fitted, and on how many threads.
+    quantizer: QuantizerSpec,
+    threads: usize,
 }
 
 impl Memory {
@@ -146,25 +174,21 @@ impl Memory {
         let k = self.n_lists as usize;
         let clustering = kmeans::memory_estimate(sample as usize, self.dim as usize, k);
         // A mini-batch as vectors and bytes; centroids as they are, in byte units and packed.
-        let refining = self.page_rows * (self.row() + self.dim + 16) + self.n_lists * (self.dim * 12 + 16) + (1 << 20);
-        // Residuals, rotated ones and what they are coded as; the matrices of the rotation in float64.
-        let rotating = match self.rotation {
-            true => 3 * (sample * self.row()).min(ROTATED_BYTES) + 64 * self.dim * self.dim,
-            false => 0,
-        };
-        let working = clustering.max(self.reading() + refining).max(rotating);
+        let refining = self.batch_rows * (self.row() + self.dim + 16) + self.n_lists * (self.dim * 12 + 16) + (1 << 20);
+        let fitting = Quantizer::fit_memory(self.quantizer, self.dim as usize, sample, self.threads);
+        let working = clustering.max(self.reading() + refining).max(fitting);
         with_slack(self.common() + sample * (self.row() + 8) + working)
     }
 
     /// While encoding with `budget` bytes of vectors in hand: row and list tables, ids and directories of the new run,
-    /// near lists and nearest rows of the held-out, codes of a quarter of the budget, packed centroids, and the parts of
-    /// blobs on their way to the store.
+    /// near lists and nearest rows of the held-out, codes of a quarter of the budget, packed centroids, the quantizer, and
+    /// the parts of blobs on their way to the store.
     fn encoding(&self, budget: u64) -> u64 {
         let extents = self.n_lists + self.n * self.row() / self.extent();
         let tables = self.n * (4 + 4) + self.ids + extents * 128;
         let held_out = self.held_out * (self.n_lists / 8 + KEPT + 64);
-        let centroids = self.n_lists * (self.dim * 8 + 16);
-        with_slack(self.common() + self.reading() + tables + held_out + centroids + budget + budget / 4 + WRITING)
+        let learned = self.n_lists * (self.dim * 8 + 16) + Quantizer::memory(self.quantizer, self.dim as usize);
+        with_slack(self.common() + self.reading() + tables + held_out + learned + budget + budget / 4 + WRITING)
     }
 
     /// The resident sample, of at most `learned` rows, and the encoding budget that a limit leaves room for. They are not
@@ -211,8 +235,10 @@ mod tests {
             n_lists: 4000,
             held_out: 2000,
             page_rows: 2048,
+            batch_rows: 2048,
             ids: 18_000_000,
-            rotation: false,
+            quantizer: QuantizerSpec::SQ8,
+            threads: 2,
         };
         assert_eq!(m.fit(u64::MAX, 998_000).unwrap(), (998_000, BUDGET));
         let limit = 128 << 20;
@@ -225,6 +251,29 @@ mod tests {
         assert!(m.fit(needed, 998_000).is_ok() && m.fit(needed - 1, 998_000).is_err());
     }
 
+    /// Fitting codebooks was counted for rotations alone: 65,536 rows of each part held by a thread were not.
+    #[test]
+    fn what_fits_the_quantizer_counts() {
+        let pq = |rotation| QuantizerSpec::Pq { m: 2, bits: 8, rotation };
+        let of = |quantizer| Memory {
+            n: 200_000,
+            dim: 100,
+            n_lists: 50,
+            held_out: 0,
+            page_rows: 2048,
+            batch_rows: 2048,
+            ids: 0,
+            quantizer,
+            threads: 8,
+        };
+        // Two parts, so two threads at most, of 65,536 rows of 50 values.
+        assert!(Quantizer::fit_memory(pq(false), 100, 200_000, 8) > 2 * 65_536 * 50 * 4);
+        assert!(Quantizer::fit_memory(pq(true), 100, 200_000, 8) > Quantizer::fit_memory(pq(false), 100, 200_000, 8));
+        let (sample, limit) = (12_800, 1 << 40);
+        assert!(of(pq(false)).learning(sample) > of(QuantizerSpec::SQ8).learning(sample));
+        assert!(of(pq(false)).fit(limit, sample).is_ok());
+    }
+
     #[test]
     fn the_public_dataset_trains_within_64_mib() {
         let m = Memory {
@@ -233,8 +282,10 @@ mod tests {
             n_lists: 2303,
             held_out: 2000,
             page_rows: 2048,
+            batch_rows: 2048,
             ids: 8 * 331_479,
-            rotation: false,
+            quantizer: QuantizerSpec::SQ8,
+            threads: 2,
         };
         let (sample, budget) = m.fit(64 << 20, 329_479).unwrap();
         assert!(sample > 20 * 2303 && budget > 8 << 20, "{sample} {budget}");

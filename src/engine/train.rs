@@ -14,7 +14,7 @@ use super::index::Index;
 use super::job::TrainingJob;
 use super::learn::Learning;
 use super::options::{LogLevel, TrainOptions};
-use super::plan::TrainPlan;
+use super::plan::{TrainPlan, Wanted};
 use super::rebuild::{Rebuild, Rebuilt};
 use super::results::JobKind;
 use super::snapshot::Snapshot;
@@ -42,7 +42,7 @@ impl Index {
             return Err(Error::TrainingInProgress);
         }
         let s = self.snapshot.load_full();
-        self.plan(options, &s.config, s.live(), s.id_bytes())?;
+        self.plan(&self.wanted(options), &s.config, s.live(), s.id_bytes())?;
         let job = Arc::new(TrainingJob::new(JobKind::Index, self.name(), *options));
         let me = self.me.upgrade().ok_or(Error::Closed { what: "index" })?;
         let at_work = Arc::clone(&job);
@@ -64,8 +64,22 @@ impl Index {
         let mut slot = self.job.lock();
         // Looked at again: of many upserts that get here one starts a job, and when that job ends it is no longer due.
         let threshold = retrain_threshold(&self.snapshot.load()).max(slot.as_ref().map_or(0, |job| job.hold(live)));
-        // Refusals are no news here: a job is at work, or the db is closing.
-        (live > threshold && self.start(&mut slot, &options).is_ok(), threshold)
+        if live <= threshold {
+            return (false, threshold);
+        }
+        let e = match self.start(&mut slot, &options) {
+            Ok(_) => return (true, threshold),
+            // No news: a job is at work, or the db is closing.
+            Err(Error::TrainingInProgress | Error::Closed { .. }) => return (false, threshold),
+            Err(e) => e,
+        };
+        // Nobody asked, so nobody is told but the log; a job that failed holds the next one back.
+        let refused = TrainingJob::refused(JobKind::Index, self.name(), options, e.clone());
+        let threshold = refused.hold(live);
+        *slot = Some(Arc::new(refused));
+        drop(slot);
+        self.shared.log(LogLevel::Warn, "train", &format!("training does not begin: {e}"));
+        (false, threshold)
     }
 
     /// A watch for background work without a token of its own.
@@ -79,7 +93,12 @@ impl Index {
             let _unpin = Unpin(&self.pinned_runs);
             self.train_now(job, watch)
         });
-        // Old objects go when no query uses them any more; what is still in use goes with a later commit.
+        self.tidy();
+    }
+
+    /// What a job leaves to be done: old objects go when no query uses them any more (what is still in use goes with a
+    /// later commit), and what came meanwhile may be due for a merge.
+    pub(super) fn tidy(&self) {
         if let Err(e) = self.collect_garbage() {
             self.shared.log(LogLevel::Warn, "train", &format!("old objects stay for now: {e}"));
         }
@@ -128,14 +147,14 @@ impl Index {
 
     /// Merges what is unmerged, and pins the runs: the job reads nothing else. Plans for what they hold.
     fn pin(&self, job: &TrainingJob, watch: &Watch) -> Result<(Arc<Snapshot>, TrainPlan)> {
-        self.settled(&job.options, watch, |s| self.pinned_runs.store(s.runs.len(), Ordering::Release))
+        self.settled(&self.wanted(&job.options), watch, |s| self.pinned_runs.store(s.runs.len(), Ordering::Release))
     }
 
     /// Merges what is unmerged, and gives a snapshot with a plan for what its runs hold. No merge begins before `pin`
     /// returns.
     pub(super) fn settled(
         &self,
-        options: &TrainOptions,
+        wanted: &Wanted<'_>,
         watch: &Watch,
         pin: impl FnOnce(&Snapshot),
     ) -> Result<(Arc<Snapshot>, TrainPlan)> {
@@ -145,13 +164,13 @@ impl Index {
             let s = self.snapshot.load_full();
             if !s.deltas.is_empty() {
                 // The merge is part of the job, and keeps to its memory.
-                let budget = self.plan(options, &s.config, s.live(), s.id_bytes())?.budget;
+                let budget = self.plan(wanted, &s.config, s.live(), s.id_bytes())?.budget;
                 let runs = s.runs.len();
                 drop(s);
                 self.rewrite_within(runs..runs, budget, watch)?;
             }
             let s = self.snapshot.load_full();
-            match self.plan(options, &s.config, s.live_in_runs(), s.id_bytes()) {
+            match self.plan(wanted, &s.config, s.live_in_runs(), s.id_bytes()) {
                 // Most of the items were replaced meanwhile and lie in deltas again.
                 Err(Error::InsufficientVectors { .. }) if !s.deltas.is_empty() && round < CATCH_UP_ROUNDS => round += 1,
                 plan => {

@@ -49,7 +49,8 @@ pub struct cyborg_model_options {
     pub search_size: u32,
     /// Vectors processed at a time; 0 = 2048.
     pub batch_size: u32,
-    /// Most clustering passes; 0 = 100.
+    /// Most clustering passes; 0 = 100. As in cyborg_train_options: where there are mini-batches, 1 pass of them is made in any
+    /// case.
     pub max_iters: u32,
     /// Must be 0.
     pub reserved: u32,
@@ -58,7 +59,7 @@ pub struct cyborg_model_options {
     /// Most memory the job may take, in MiB; 0 = half of the db's memory_limit (none without one), which also bounds a
     /// larger value.
     pub max_memory_mb: u64,
-    /// Most vectors to cluster; 0 = as many as help.
+    /// Most vectors to learn from, raised to 2 x n_lists where it is less; 0 = as many as help, 256 a list.
     pub max_training_vectors: u64,
     /// Seed of sampling and clustering; 0 = the source's.
     pub seed: u64,
@@ -117,8 +118,9 @@ pub(super) unsafe fn optional_text<'a>(p: *const c_char, what: &'static str) -> 
     if p.is_null() { Ok(None) } else { unsafe { text(p, what) }.map(Some) }
 }
 
-/// Trains a model from an index's vectors and returns at once; the record, in state TRAINING, is durable then. The source
-/// is only read, and may be written to, trained and queried meanwhile. model_id is 1 to CYBORG_MAX_MODEL_ID_LEN bytes of
+/// Trains a model from an index's vectors and returns at once; the record, in state TRAINING, is durable then. The
+/// job merges the source's unmerged batches first (its own upkeep) and only reads it otherwise; it may be
+/// written to, trained and queried meanwhile. model_id is 1 to CYBORG_MAX_MODEL_ID_LEN bytes of
 /// UTF-8 and stays readable in the store; NULL = a random one of 20 characters safe in a URL. key is CYBORG_KEY_LEN bytes
 /// that the model is sealed under. options may be NULL. *out_job (out_job may be NULL) takes a handle for progress, free it
 /// with cyborg_training_free(); *out_record (out_record may be NULL) the record, which tells the id. Closing the db stops
@@ -221,7 +223,8 @@ pub unsafe extern "C" fn cyborg_model_wait(
 }
 
 /// Asks the training of a model to stop: at once while it is queued, within 100 ms while it is at work. The model is then
-/// FAILED, CANCELLED. One whose training has ended stays as it is.
+/// FAILED, CANCELLED. One whose training has ended stays as it is. READ_ONLY where this process only reads and the record says
+/// TRAINING: the process that trains it must be asked.
 /// Statuses: common, INVALID_ARGUMENT, NOT_FOUND, WRONG_KEY, VERSION, store.
 /// Since: 0.1
 #[unsafe(no_mangle)]

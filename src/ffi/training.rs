@@ -63,7 +63,7 @@ pub struct cyborg_train_options {
     /// while the old ones are still there, and 10 MiB for the page caches of the store. Not counted: what queries and upserts
     /// take meanwhile, a single item's metadata and contents, and items that other threads upsert during the job.
     pub max_memory_mb: u64,
-    /// Most vectors to learn from, at least 2 x n_lists; 0 = as many as help, 256 a list.
+    /// Most vectors to learn from, raised to 2 x n_lists where it is less; 0 = as many as help, 256 a list.
     pub max_training_vectors: u64,
     /// Seed of sampling and clustering; 0 = the index's.
     pub seed: u64,
@@ -168,6 +168,26 @@ pub unsafe extern "C" fn cyborg_index_train(
                 Ok(())
             }
         }
+    })
+}
+
+/// Gives a handle to the index's present or last job in this process, whoever started it: also one that an upsert started, and
+/// one that an upsert would have started and that was refused (FAILED; cyborg_training_result() tells why). Free it with
+/// cyborg_training_free().
+/// Statuses: common, NOT_FOUND while there has been none.
+/// Since: 0.1
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cyborg_index_training(
+    index: *const cyborg_index,
+    out_job: *mut *mut cyborg_training,
+    err: *mut *mut cyborg_error,
+) -> cyborg_status {
+    // SAFETY: NULL or the caller's place for a handle.
+    let out = unsafe { Out::handle(out_job, "out_job") };
+    guard::on(index, "index", err, |h| {
+        let (out, job) = (out?, h.index.last_training()?);
+        out.set(handle::insert(TrainingHandle { job, _db: Arc::clone(&h.db) })?);
+        Ok(())
     })
 }
 

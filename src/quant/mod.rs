@@ -29,6 +29,8 @@ use crate::types::{MAX_DIMENSION, QuantizerKind, QuantizerSpec, Similarity, Vect
 
 /// Bytes of the head of a written quantizer: kind u8, similarity u8, zero u16, dimension u32.
 const HEAD: usize = 8;
+/// Bytes that a thread fits levels of [`Sq`] in: 8192 residuals of 16 dimensions.
+const SQ_WORKING: u64 = 8192 * 16 * 4;
 
 /// What a quantizer is fitted to, and with what.
 #[derive(Clone, Copy)]
@@ -155,6 +157,30 @@ impl Quantizer {
             QuantizerSpec::Sq { bits } => Sq::train(bits, similarity, sample).map(Self::Sq),
             QuantizerSpec::Pq { m, bits, rotation } => Pq::train(similarity, (m, bits, rotation), sample).map(Self::Pq),
             QuantizerSpec::RaBitQ { bits } => Ok(Self::RaBitQ(RaBitQ::train(bits, similarity, sample))),
+        }
+    }
+
+    /// Most bytes that [`Quantizer::train`] allocates for a sample of `rows` rows of `dim` values on `threads` threads,
+    /// the quantizer included.
+    #[must_use]
+    pub fn fit_memory(spec: QuantizerSpec, dim: usize, rows: u64, threads: usize) -> u64 {
+        let working = match spec.resolve(dim as u32) {
+            QuantizerSpec::Flat => 0,
+            QuantizerSpec::Sq { .. } => threads as u64 * SQ_WORKING,
+            QuantizerSpec::Pq { m, bits, rotation } => Pq::fit_memory(dim, (m, bits, rotation), rows, threads as u64),
+            QuantizerSpec::RaBitQ { .. } => dim as u64 * 8,
+        };
+        working + Self::memory(spec, dim)
+    }
+
+    /// Bytes of a quantizer, the spare ones of its vectors included.
+    #[must_use]
+    pub fn memory(spec: QuantizerSpec, dim: usize) -> u64 {
+        match spec.resolve(dim as u32) {
+            QuantizerSpec::Flat => 0,
+            QuantizerSpec::Pq { m, bits, rotation } => Pq::memory(dim as u64, (m, bits, rotation)),
+            // Some floats for each dimension; RaBitQ's rotation is of signs.
+            QuantizerSpec::Sq { .. } | QuantizerSpec::RaBitQ { .. } => dim as u64 * 64,
         }
     }
 

@@ -67,6 +67,21 @@ impl Pq {
         Ok(Self { similarity, books, origin: sample.origin(), rotation })
     }
 
+    /// See [`super::Quantizer::fit_memory`]: the rotation is learned first, and is there while codewords are fitted.
+    pub(super) fn fit_memory(dim: usize, (m, bits, rotated): (u32, u8, bool), rows: u64, threads: u64) -> u64 {
+        let (split, words) = (Split { dim, m: m as usize }, 1 << bits);
+        let books = Codebooks::fit_memory(split, words, rows, threads);
+        if !rotated {
+            return books;
+        }
+        rotation::fit_memory(split, words, rows, threads).max(books + (dim * dim * 4) as u64)
+    }
+
+    /// See [`super::Quantizer::memory`].
+    pub(super) fn memory(dim: u64, (m, bits, rotated): (u32, u8, bool)) -> u64 {
+        (dim << bits) * 4 + (u64::from(m) << bits) * 4 + dim * 4 + if rotated { dim * dim * 4 } else { 0 }
+    }
+
     fn split(&self) -> Split {
         self.books.split()
     }

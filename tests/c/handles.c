@@ -17,6 +17,7 @@ static void every_call_on(cyborg_index *bad) {
     EXPECT(INVALID_HANDLE, cyborg_index_describe(bad, &info, &err));
     EXPECT(INVALID_HANDLE, cyborg_index_is_trained(bad, &flag, &err));
     EXPECT(INVALID_HANDLE, cyborg_index_is_training(bad, &flag, &err));
+    EXPECT(INVALID_HANDLE, cyborg_index_training(bad, &job, &err));
     EXPECT(INVALID_HANDLE, cyborg_index_upsert(bad, &batch, NULL, NULL, &err));
     EXPECT(INVALID_HANDLE, cyborg_index_get(bad, &ids, 0, &items, &err));
     EXPECT(INVALID_HANDLE, cyborg_index_delete(bad, &ids, &n, &err));

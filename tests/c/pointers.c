@@ -96,6 +96,7 @@ static void index_functions(cyborg_index *index) {
     EXPECT(NULL_ARGUMENT, cyborg_index_count(index, NULL, &err));
     EXPECT(NULL_ARGUMENT, cyborg_index_is_training(NULL, &flag, &err));
     EXPECT(NULL_ARGUMENT, cyborg_index_is_training(index, NULL, &err));
+    EXPECT(NULL_ARGUMENT, cyborg_index_training(index, NULL, &err));
     EXPECT(NULL_ARGUMENT, cyborg_index_is_trained(NULL, &flag, &err));
     EXPECT(NULL_ARGUMENT, cyborg_index_is_trained(index, NULL, &err));
 

@@ -226,6 +226,9 @@ static void by_itself(cyborg_db *db) {
     OK(cyborg_index_create(db, "auto", KEY, 32, &options, &index, &err));
     fill_u64(index, 0, 500, DIM);
     CHECK(is_training(index) == 0 && is_trained(index) == 0); /* not passed yet */
+    cyborg_training *job = (cyborg_training *)&job;
+    EXPECT(NOT_FOUND, cyborg_index_training(index, &job, &err));
+    CHECK(job == NULL);
     float *vectors = random_vectors(1, DIM, 3);
     uint64_t id = 500;
     cyborg_batch batch = CYBORG_BATCH_INIT;
@@ -243,10 +246,10 @@ static void by_itself(cyborg_db *db) {
     result.training_triggered = 0;
     CHECK(cyborg_upsert_message(&result, text, sizeof text) == 0 && text[0] == '\0');
     free(vectors);
-    while (is_training(index) == 1) {
-        const struct timespec pause = {0, 1000000};
-        nanosleep(&pause, NULL);
-    }
+    OK(cyborg_index_training(index, &job, &err));
+    OK(cyborg_training_wait(job, CYBORG_WAIT_FOREVER, NULL, &err));
+    OK(cyborg_training_result(job, &err));
+    cyborg_training_free(job);
     CHECK(is_trained(index) == 1);
     cyborg_index_free(index);
 }

@@ -28,7 +28,7 @@ use crate::types::{MAX_MODEL_DESCRIPTION, MAX_MODEL_ID_LEN, Metric, QuantizerSpe
 /// How a model is trained. Zero in a field = its default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ModelOptions<'a> {
-    /// Lists, sample, memory, passes, seed: as for an index. The source index's seed where it is 0.
+    /// Lists, sample, memory, passes (one of mini-batches in any case), seed: as for an index. The source index's seed where it is 0.
     pub train: TrainOptions,
     /// How the vectors of indexes made from it will be coded; `None` = the library's choice.
     pub quantizer: Option<QuantizerSpec>,

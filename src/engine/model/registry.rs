@@ -68,24 +68,27 @@ pub(super) fn open(shared: &Shared, running: &mut Running, id: &str, key: &[u8])
     Ok(Arc::new(keeper))
 }
 
-/// Whether `job` is in the table: its model was not deleted, nor is another of that id being trained.
-pub(super) fn is_at_work(running: &Running, job: &Arc<TrainingJob>) -> bool {
-    running.get(&job.name).is_some_and(|at_work| Arc::ptr_eq(&at_work.job, job))
+/// Takes `job` out of the table, where it is: unless its model was deleted, or another of that id is being trained.
+pub(super) fn take(running: &mut Running, job: &Arc<TrainingJob>) -> Option<AtWork> {
+    let there = running.get(&job.name).is_some_and(|at_work| Arc::ptr_eq(&at_work.job, job));
+    if there { running.remove(&job.name) } else { None }
 }
 
 /// Takes a job that is over out of the table: one that was cancelled before its turn never wrote its end.
 pub(super) fn reap(shared: &Shared, running: &mut Running, job: &Arc<TrainingJob>) {
-    if is_at_work(running, job)
-        && let Some(at_work) = running.remove(&job.name)
-    {
-        fail(shared, &at_work.keeper, &job.error().unwrap_or(Error::Cancelled));
+    if let Some(at_work) = take(running, job) {
+        fail(shared, &at_work, &job.error().unwrap_or(Error::Cancelled));
     }
 }
 
 /// Writes FAILED for `e`. A record that cannot be written now says TRAINING, and is found interrupted when it is next read.
-pub(super) fn fail(shared: &Shared, keeper: &Keeper, e: &Error) {
+/// A job that a caller cancelled was cancelled, though the db was closed before it came to its end.
+pub(super) fn fail(shared: &Shared, at_work: &AtWork, e: &Error) {
     let closing = shared.closing.is_cancelled();
     let (code, why) = match e {
+        Error::Cancelled | Error::Closed { .. } if at_work.job.was_cancelled() => {
+            (FailureCode::Cancelled, Error::Cancelled.to_string())
+        }
         Error::Cancelled | Error::Closed { .. } if closing => {
             (FailureCode::Interrupted, "training did not complete: the db was closed".to_owned())
         }
@@ -96,7 +99,7 @@ pub(super) fn fail(shared: &Shared, keeper: &Keeper, e: &Error) {
         }
         _ => (FailureCode::Internal, e.to_string()),
     };
-    if let Err(e) = keeper.failed(code, &why, now()) {
+    if let Err(e) = at_work.keeper.failed(code, &why, now()) {
         shared.log(LogLevel::Warn, "model", &format!("the end of a training was not recorded: {e}"));
     }
 }
@@ -134,17 +137,21 @@ impl Db {
         Ok(self.model_info(id, key)?.state)
     }
 
-    /// Asks a model's training to stop; it becomes FAILED, CANCELLED. No effect once it has ended.
+    /// Asks a model's training to stop; it becomes FAILED, CANCELLED. No effect once it has ended. `ReadOnly` where this
+    /// process only reads and the record says that it is being trained: another process may be at it.
     pub fn cancel_model(&self, id: &str, key: &[u8]) -> Result<()> {
         self.shared.enter()?;
         let mut running = self.shared.models.running.lock();
-        open(&self.shared, &mut running, id, key)?;
-        let job = running.get(id).map(|at_work| Arc::clone(&at_work.job));
-        if let Some(job) = job {
-            job.cancel();
-            if job.is_over() {
-                reap(&self.shared, &mut running, &job);
-            }
+        let keeper = open(&self.shared, &mut running, id, key)?;
+        let Some(job) = running.get(id).map(|at_work| Arc::clone(&at_work.job)) else {
+            return match keeper.state() {
+                ModelState::Training => Err(Error::ReadOnly { why: "another process trains the model" }),
+                _ => Ok(()),
+            };
+        };
+        job.cancel();
+        if job.is_over() {
+            reap(&self.shared, &mut running, &job);
         }
         Ok(())
     }

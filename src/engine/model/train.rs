@@ -18,15 +18,21 @@ use crate::engine::index::Index;
 use crate::engine::job::TrainingJob;
 use crate::engine::learn::Learning;
 use crate::engine::manifest::Config;
-use crate::engine::plan;
+use crate::engine::plan::Wanted;
 use crate::engine::results::JobKind;
 use crate::engine::snapshot::Snapshot;
 use crate::error::{Error, Result};
 use crate::exec::{Phase, Watch};
-use crate::types::QuantizerSpec;
 
 /// Rows read at a time unless asked otherwise.
 const SEARCH_SIZE: u32 = 10_000;
+
+impl ModelOptions<'_> {
+    fn wanted(&self) -> Wanted<'_> {
+        let page_rows = if self.search_size == 0 { SEARCH_SIZE } else { self.search_size };
+        Wanted { options: &self.train, quantizer: self.quantizer, page_rows }
+    }
+}
 
 impl Index {
     /// Trains a model from this index's vectors, under an id (`None`: a random one) and a key of its own. Returns at once;
@@ -45,7 +51,7 @@ impl Index {
         if let Some(quantizer) = options.quantizer {
             quantizer.check(s.config.dimension)?;
         }
-        let plan = self.plan(&options.train, &s.config, s.live(), s.id_bytes())?;
+        let plan = self.plan(&options.wanted(), &s.config, s.live(), s.id_bytes())?;
         let id = match id {
             Some(id) => id.to_owned(),
             None => crypto::random_id()?,
@@ -71,10 +77,10 @@ impl Index {
         let record = Record { info, ..Record::default() };
         let keeper = Arc::new(Keeper::create(&self.shared.backend, &id, key, record, None)?);
         let job = Arc::new(TrainingJob::new(JobKind::Model, &id, options.train));
-        let (at_work, its_keeper) = (Arc::clone(&job), Arc::clone(&keeper));
-        let (quantizer, search_size) = (options.quantizer, options.search_size);
+        let at_work = Arc::clone(&job);
+        let options = ModelOptions { description: "", ..*options };
         let submitted = self.me.upgrade().ok_or(Error::Closed { what: "index" }).and_then(|me| {
-            let task = move || me.run_model(&at_work, &its_keeper, quantizer, search_size);
+            let task = move || me.run_model(&at_work, &options);
             self.shared.jobs.submit(&self.shared.workers, &job, Box::new(task))
         });
         if let Err(e) = submitted {
@@ -86,44 +92,35 @@ impl Index {
         Ok((job, registry::info(&self.shared, &keeper)?))
     }
 
-    fn run_model(&self, job: &Arc<TrainingJob>, keeper: &Keeper, quantizer: Option<QuantizerSpec>, search_size: u32) {
+    fn run_model(&self, job: &Arc<TrainingJob>, options: &ModelOptions<'_>) {
         job.run(&self.shared, |watch| {
-            let work = AssertUnwindSafe(|| self.train_model_now(job, watch, quantizer, search_size));
+            let work = AssertUnwindSafe(|| self.train_model_now(job, watch, options));
             let panicked = Err(Error::Internal { what: "training panicked" });
             let result = catch_unwind(work).unwrap_or(panicked).map_err(|e| self.cause(e));
             // Before the job is over: who waited for it finds the record as it ended.
-            self.finish_model(job, keeper, result)
+            self.finish_model(job, result)
         });
         registry::reap(&self.shared, &mut self.shared.models.running.lock(), job);
+        // The job held a snapshot, and may have merged.
+        self.tidy();
     }
 
     /// Writes the end of a job into its record, unless it was deleted meanwhile.
-    fn finish_model(&self, job: &Arc<TrainingJob>, keeper: &Keeper, result: Result<Trained>) -> Result<()> {
+    fn finish_model(&self, job: &Arc<TrainingJob>, result: Result<Trained>) -> Result<()> {
         let mut running = self.shared.models.running.lock();
-        if !registry::is_at_work(&running, job) {
-            return Err(Error::Cancelled);
-        }
-        let outcome = result.and_then(|trained| keeper.created(&trained, now()));
+        let at_work = registry::take(&mut running, job).ok_or(Error::Cancelled)?;
+        let outcome = result.and_then(|trained| at_work.keeper.created(&trained, now()));
         if let Err(e) = &outcome {
-            registry::fail(&self.shared, keeper, e);
+            registry::fail(&self.shared, &at_work, e);
         }
-        running.remove(keeper.id());
         outcome
     }
 
-    fn train_model_now(
-        &self,
-        job: &TrainingJob,
-        watch: &Watch,
-        quantizer: Option<QuantizerSpec>,
-        search_size: u32,
-    ) -> Result<Trained> {
+    fn train_model_now(&self, job: &TrainingJob, watch: &Watch, options: &ModelOptions<'_>) -> Result<Trained> {
         self.enter()?;
-        let (pinned, mut plan) = self.settled(&job.options, watch, |_| ())?;
-        let wanted = if search_size == 0 { SEARCH_SIZE } else { search_size };
-        plan.page_rows = plan::page_rows(wanted as usize, pinned.config.dimension as usize);
+        let (pinned, plan) = self.settled(&options.wanted(), watch, |_| ())?;
         // What is learned from the source is coded as the model says, not as the source is.
-        let config = Config { quantizer, ..pinned.config };
+        let config = Config { quantizer: options.quantizer, ..pinned.config };
         let pinned = Arc::new(Snapshot { config, ..Snapshot::clone(&pinned) });
         let learning = Learning { index: self, job, watch, pinned: &pinned, plan: &plan };
         let (mut generation, calibrator) = learning.run()?;

@@ -30,6 +30,11 @@ const STEP: usize = 1 << 24;
 /// Residuals are cut off here, so that squares stay finite.
 const FARTHEST: f32 = 1e18;
 
+/// Items of `cost` values each, read one by one, between two looks at the watch.
+pub(super) fn look(cost: usize) -> usize {
+    (STEP / 8 / cost.max(1)).max(1)
+}
+
 /// How `dim` places are cut into `m` parts, the first `dim % m` of them one longer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Split {
@@ -56,7 +61,7 @@ pub(super) struct Residuals<'a> {
 impl<'a> Residuals<'a> {
     /// As many as `words` codewords are fitted to.
     pub(super) fn new(sample: &'a Sample<'a>, rotation: Option<&'a [f32]>, words: usize) -> Self {
-        Self { sample, rotation, taken: sample.lists.len().min((words * ROWS).min(MOST_ROWS)) }
+        Self { sample, rotation, taken: Self::taken(sample.lists.len() as u64, words) as usize }
     }
 
     /// At most `most` of them.
@@ -68,14 +73,20 @@ impl<'a> Residuals<'a> {
         self.taken
     }
 
+    /// How many of `rows` they are.
+    pub(super) fn taken(rows: u64, words: usize) -> u64 {
+        rows.min((words * ROWS).min(MOST_ROWS) as u64)
+    }
+
     /// The places `part` in flat blocks; places behind the last row are 0.
     pub(super) fn gather(&self, part: Range<usize>) -> Result<Buffer> {
         let (dim, width) = (self.sample.centroids.dim(), part.len());
         let mut out = Buffer::zeroed(self.taken.next_multiple_of(LANES) * width * 4, "residuals")?;
         let mut whole = Buffer::zeroed((dim + width) * 4, "residual")?;
         let (whole, turned) = whole.f32s_mut().split_at_mut(dim);
+        let look = look(if self.rotation.is_some() { dim * width / 8 } else { width });
         for i in 0..self.taken {
-            if i.is_multiple_of(1024) {
+            if i.is_multiple_of(look) {
                 self.sample.watch.check()?;
             }
             let row = i * self.sample.lists.len() / self.taken;
@@ -130,7 +141,7 @@ impl Codebooks {
         let parts = exec.map(split.m, |j| {
             let values = residuals.gather(split.part(j))?;
             let part = Part { values: values.f32s(), rows: residuals.len(), dim: split.part(j).len(), words };
-            let mut book = part.start(&mut Rng::stream(seed, j as u64));
+            let mut book = part.start(&mut Rng::stream(seed, j as u64), watch)?;
             part.lloyd(&mut book, PASSES, watch)?;
             Ok(book)
         });
@@ -139,6 +150,15 @@ impl Codebooks {
             values.extend(part?);
         }
         Ok(Self::new(split, words, values))
+    }
+
+    /// Most bytes that [`Self::train`] allocates for `rows` rows on `threads` threads: a part of the residuals, its codes
+    /// and the sums of its clusters each, and the codewords twice, by part and in one piece.
+    pub(super) fn fit_memory(split: Split, words: usize, rows: u64, threads: u64) -> u64 {
+        let (dim, words, width) = (split.dim as u64, words as u64, split.part(0).len() as u64);
+        let taken = Residuals::taken(rows, words as usize).next_multiple_of(LANES as u64);
+        let part = taken * (width * 4 + 1) + words * (width * 16 + 4 * START_ROWS as u64) + (dim + width) * 4;
+        threads.min(split.m as u64) * part + words * dim * 8
     }
 
     pub(super) fn split(&self) -> Split {
@@ -197,17 +217,21 @@ pub(super) struct Part<'a> {
 impl Part<'_> {
     /// Codewords to begin with: rows, each drawn with the square of its distance to those drawn before as its weight.
     /// Where all distances are 0 (fewer rows than codewords) rows repeat.
-    pub(super) fn start(&self, rng: &mut Rng) -> Vec<f32> {
+    pub(super) fn start(&self, rng: &mut Rng, watch: &Watch) -> Result<Vec<f32>> {
         let dim = self.dim;
         let taken = self.rows.min(self.words * START_ROWS);
         let row = |i: usize, j: usize| self.values[place(dim, i * self.rows / taken, j)];
         let mut book = vec![0f32; self.words * dim];
         let mut distances = vec![f32::MAX; taken];
         let mut chosen = rng.below(taken);
+        let look = look(dim);
         for k in 0..self.words {
             (0..dim).for_each(|j| book[place(dim, k, j)] = row(chosen, j));
             let mut total = 0f64;
             for (i, distance) in distances.iter_mut().enumerate() {
+                if i.is_multiple_of(look) {
+                    watch.check()?;
+                }
                 let new: f32 = (0..dim).map(|j| (row(i, j) - row(chosen, j)).powi(2)).sum();
                 *distance = distance.min(new);
                 total += f64::from(*distance);
@@ -219,14 +243,19 @@ impl Part<'_> {
             });
             chosen = drawn.unwrap_or_else(|| rng.below(taken));
         }
-        book
+        Ok(book)
     }
 
     /// Moves codewords to the means of the rows nearest to them, at most `passes` times. One without rows stays.
     pub(super) fn lloyd(&self, book: &mut [f32], passes: usize, watch: &Watch) -> Result<()> {
         let (dim, words) = (self.dim, self.words);
         let mut codes = vec![0u8; self.rows.next_multiple_of(LANES)];
-        let squares: f64 = self.values.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+        let look = look(dim);
+        let mut squares = 0f64;
+        for values in self.values.chunks(look * dim) {
+            watch.check()?;
+            values.iter().for_each(|&x| squares += f64::from(x) * f64::from(x));
+        }
         let (mut sums, mut counts) = (vec![0f64; words * dim], vec![0u32; words]);
         let mut before = f64::INFINITY;
         for _ in 0..passes {
@@ -234,6 +263,9 @@ impl Part<'_> {
             sums.fill(0.0);
             counts.fill(0);
             for (i, &code) in codes[..self.rows].iter().enumerate() {
+                if i.is_multiple_of(look) {
+                    watch.check()?;
+                }
                 counts[usize::from(code)] += 1;
                 let sums = &mut sums[usize::from(code) * dim..][..dim];
                 let block = &self.values[i / LANES * dim * LANES..][..dim * LANES];

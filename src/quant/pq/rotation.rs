@@ -5,7 +5,7 @@
 //! rotation is added to its matrix, which keeps it regular where residuals or codewords do not span all dimensions and
 //! only ever holds the solution back.
 
-use super::codebooks::{Codebooks, Part, Residuals, Split};
+use super::codebooks::{Codebooks, Part, Residuals, Split, look};
 use super::procrustes::nearest_orthogonal;
 use crate::buffer::Buffer;
 use crate::error::{Error, Result, try_zeroed};
@@ -32,8 +32,7 @@ pub(super) fn learn(split: Split, words: usize, sample: &Sample<'_>) -> Result<V
     }
     let mut rotation: Vec<f64> = try_zeroed(dim * dim, "rotation")?;
     (0..dim).for_each(|i| rotation[i * dim + i] = 1.0);
-    let most = (words * ROWS).min((VALUES / dim).max(words));
-    let residuals = Residuals::new(sample, None, words).at_most(most);
+    let residuals = Residuals::new(sample, None, words).at_most(most_rows(dim, words));
     let rows = residuals.len();
     let mut plain = Buffer::zeroed(rows * dim * 4, "residuals")?;
     to_rows(residuals.gather(0..dim)?.f32s(), plain.f32s_mut(), dim);
@@ -44,8 +43,10 @@ pub(super) fn learn(split: Split, words: usize, sample: &Sample<'_>) -> Result<V
         let fitted = sample.exec.map(m, |j| {
             let values = turned.part(split, j)?;
             let part = Part { values: values.f32s(), rows, dim: split.part(j).len(), words };
-            let start = || part.start(&mut Rng::stream(sample.seed, j as u64));
-            let mut book = books.get(j).map_or_else(start, Clone::clone);
+            let mut book = match books.get(j) {
+                Some(book) => book.clone(),
+                None => part.start(&mut Rng::stream(sample.seed, j as u64), sample.watch)?,
+            };
             part.lloyd(&mut book, PASSES, sample.watch)?;
             let mut codes = vec![0; rows.next_multiple_of(LANES)];
             part.codes(&book, &mut codes, sample.watch)?;
@@ -64,6 +65,22 @@ pub(super) fn learn(split: Split, words: usize, sample: &Sample<'_>) -> Result<V
         rotation = next;
     }
     Ok(rotation.into_iter().map(|x| x as f32).collect())
+}
+
+/// Most bytes that [`learn`] allocates for a sample of `rows` rows on `threads` threads.
+pub(super) fn fit_memory(split: Split, words: usize, rows: u64, threads: u64) -> u64 {
+    let (dim, m, width) = (split.dim as u64, split.m as u64, split.part(0).len() as u64);
+    let taken = rows.min(most_rows(split.dim, words) as u64).next_multiple_of(LANES as u64);
+    let (words, threads) = (words as u64, threads.min(m));
+    // Residuals, rotated ones, parts of those, and codes; codewords of this turn, of the last one and in one piece; the
+    // sums of the rows of codewords; matrices in float64: the rotation, the next one in parts and whole, its inverse.
+    let residuals = taken * (2 * dim * 4 + threads * (width * 4 + 1) + m);
+    residuals + words * dim * 12 + threads * words * (dim * 8 + width * 8) + dim * dim * 36
+}
+
+/// Rows that a rotation is learned from.
+fn most_rows(dim: usize, words: usize) -> usize {
+    (words * ROWS).min((VALUES / dim).max(words))
 }
 
 /// Flat blocks as rows.
@@ -85,6 +102,9 @@ impl Turned {
         let rotation: Vec<f32> = rotation.iter().map(|&x| x as f32).collect();
         let mut values = Buffer::zeroed(plain.len() * 4, "residuals")?;
         sample.exec.for_each_chunk(values.f32s_mut(), 64 * dim, |piece, out| {
+            if sample.watch.check().is_err() {
+                return;
+            }
             for (row, out) in plain[piece * 64 * dim..].chunks_exact(dim).zip(out.chunks_exact_mut(dim)) {
                 best().rows(Similarity::Dot, row, &rotation, out);
             }
@@ -113,8 +133,9 @@ fn correlation(books: &Codebooks, codes: &[Vec<u8>], plain: &[f32], sample: &Sam
     let dim = split.dim;
     let parts = sample.exec.map(split.m, |j| {
         let mut sums: Vec<f64> = try_zeroed(words * dim, "rotation")?;
+        let look = look(dim);
         for (i, (row, &code)) in plain.chunks_exact(dim).zip(&codes[j]).enumerate() {
-            if i.is_multiple_of(1024) {
+            if i.is_multiple_of(look) {
                 sample.watch.check()?;
             }
             let sums = &mut sums[usize::from(code) * dim..][..dim];
@@ -122,6 +143,7 @@ fn correlation(books: &Codebooks, codes: &[Vec<u8>], plain: &[f32], sample: &Sam
         }
         let mut out: Vec<f64> = try_zeroed(split.part(j).len() * dim, "rotation")?;
         for (i, out) in out.chunks_exact_mut(dim).enumerate() {
+            sample.watch.check()?;
             for (code, sums) in sums.chunks_exact(dim).enumerate() {
                 let y = f64::from(books.value(j, code as u8, i));
                 out.iter_mut().zip(sums).for_each(|(out, sum)| *out += y * sum);

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::codebooks::Part;
 use super::*;
 use crate::error::Error;
 use crate::exec::{CancelToken, Exec, Watch};
@@ -268,6 +269,11 @@ fn training_ends_when_it_is_cancelled() {
         let ended = data.train_on(spec(2, 8, rotation), Similarity::Dot, &Exec::new(2), &watch);
         assert!(matches!(ended, Err(Error::Cancelled)));
     }
+    // Each step looks by itself: the start alone may take a second where parts are wide.
+    let part = Part { values: &vec![1.0; 320 * 8], rows: 320, dim: 8, words: 16 };
+    assert!(matches!(part.start(&mut Rng::new(1), &watch), Err(Error::Cancelled)));
+    let mut book = part.start(&mut Rng::new(1), &Watch::NONE).unwrap();
+    assert!(matches!(part.lloyd(&mut book, 0, &watch), Err(Error::Cancelled)));
 }
 
 #[test]

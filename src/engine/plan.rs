@@ -257,7 +257,7 @@ mod tests {
         let pq = |rotation| QuantizerSpec::Pq { m: 2, bits: 8, rotation };
         let of = |quantizer| Memory {
             n: 200_000,
-            dim: 100,
+            dim: 2048,
             n_lists: 50,
             held_out: 0,
             page_rows: 2048,
@@ -270,8 +270,8 @@ mod tests {
         assert!(Quantizer::fit_memory(pq(false), 100, 200_000, 8) > 2 * 65_536 * 50 * 4);
         assert!(Quantizer::fit_memory(pq(true), 100, 200_000, 8) > Quantizer::fit_memory(pq(false), 100, 200_000, 8));
         let (sample, limit) = (12_800, 1 << 40);
-        assert!(of(pq(false)).learning(sample) > of(QuantizerSpec::SQ8).learning(sample));
-        assert!(of(pq(false)).fit(limit, sample).is_ok());
+        assert!(of(pq(true)).learning(sample) > of(QuantizerSpec::SQ8).learning(sample));
+        assert!(of(pq(true)).fit(limit, sample).is_ok());
     }
 
     #[test]
@@ -288,6 +288,6 @@ mod tests {
             threads: 2,
         };
         let (sample, budget) = m.fit(64 << 20, 329_479).unwrap();
-        assert!(sample > 20 * 2303 && budget > 8 << 20, "{sample} {budget}");
+        assert!(sample > 20 * 2303 && budget > 7 << 20, "{sample} {budget}");
     }
 }

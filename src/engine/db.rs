@@ -124,8 +124,14 @@ impl Db {
                 index.check_writable()?;
                 // No commit is under way while this is held, and none follows. A failure leaves the index as it was.
                 let _writer = index.writer.lock();
-                index.vault.destroy()?;
-                index.mark_dropped();
+                // Before the objects go: a call that misses one must be told that the index is gone, not that it is
+                // damaged.
+                index.set_dropped(true);
+                if let Err(e) = index.vault.destroy() {
+                    index.set_dropped(false);
+                    return Err(e);
+                }
+                index.cancel_job();
             }
             None => Vault::open(&self.shared.backend, name, key)?.0.destroy()?,
         }

@@ -117,10 +117,9 @@ impl Index {
         self.enter().err().unwrap_or(e)
     }
 
-    /// Later calls give `Closed`.
-    pub(super) fn mark_dropped(&self) {
-        self.dropped.store(true, Ordering::Release);
-        self.cancel_job();
+    /// Whether calls give `Closed` from now on.
+    pub(super) fn set_dropped(&self, dropped: bool) {
+        self.dropped.store(dropped, Ordering::Release);
     }
 
     pub(super) fn cancel_job(&self) {

@@ -205,12 +205,17 @@ func TestClosingEndsTraining(t *testing.T) {
 func TestTrainingJobsAreListedInOrder(t *testing.T) {
 	db := open(t, "memory:", nil)
 	names := []string{"b", "c", "a"}
-	var jobs []*cyborgdb.Training
+	// All are filled before any is trained: filling one took as long as the training of another, which had then ended.
+	var indexes []*cyborgdb.Index
 	for _, name := range names {
 		index, err := db.CreateIndex(name, key, &cyborgdb.IndexOptions{AutoTrainDisabled: true})
 		ok(t, err)
 		defer index.Close()
 		fill(t, index, cloud(20000, 32, 1))
+		indexes = append(indexes, index)
+	}
+	var jobs []*cyborgdb.Training
+	for _, index := range indexes {
 		job, err := index.Train(ctx, &cyborgdb.TrainOptions{NLists: 900, MaxIters: 1000000, Tolerance: 1e-300})
 		ok(t, err)
 		jobs = append(jobs, job)

@@ -1,16 +1,20 @@
 //! What the memory and the number of lists of a training cost, in time and in vectors scanned for recall@10 0.95.
 //!
-//! `cargo bench --bench training -- memory DIR [n]`: for several bounds the peak of what Rust allocates above the level
-//! before, the growth of the process (which holds SQLite's caches too), the time, and what queries scan afterwards.
+//! `cargo bench --bench training -- memory DIR [MiB ...]`: for each bound (0 = none) the peak of what Rust allocates above the
+//! level before, the growth of the process (which holds SQLite's caches too, and after the first bound what the
+//! allocator kept: one bound a call measures it), the time, and what queries scan afterwards.
 //! `cargo bench --bench training -- lists DIR [n ...]`: rules for the number of lists, each with the time of the training and
 //! queries a second of one thread. DIR holds `base.fvecs` and `queries.fvecs` (make them with benches/compare/dataset.py).
 
-use std::alloc::{GlobalAlloc, Layout, System};
+#[path = "../tests/support/counting.rs"]
+mod counting;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use counting::peak_of;
 use cyborg::engine::{
     Batch, Db, DbOptions, Ids, Index, IndexOptions, JobReading, JobState, QueryOptions, Results, TrainOptions, include,
 };
@@ -20,28 +24,6 @@ use cyborg::types::{IdKind, Metric, QuantizerSpec};
 const KEY: [u8; 32] = [7; 32];
 const QUERIES: usize = 1000;
 const TARGET: f64 = 0.95;
-
-static USED: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-// SAFETY: every call is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(USED.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
-        // SAFETY: passed on.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        USED.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: passed on.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 struct Data {
     dim: usize,
@@ -59,30 +41,30 @@ fn main() {
     let queries = fvecs(&Path::new(dir).join("queries.fvecs"), QUERIES);
     let folder = std::env::temp_dir().join(format!("cyborg-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
+    let (bounds, sizes) = if what == "memory" { (sizes, Vec::new()) } else { (Vec::new(), sizes) };
     for n in if sizes.is_empty() { vec![usize::MAX] } else { sizes } {
         let (dim, base) = fvecs(&Path::new(dir).join("base.fvecs"), n);
         let data = Data { dim, base, queries: queries.1.clone() };
         println!("\n{} vectors of {dim} dimensions, cosine, {QUERIES} queries", data.base.len() / dim);
         match what.as_str() {
-            "memory" => memory(&data, &folder),
+            "memory" => memory(&data, &folder, &bounds),
             _ => lists(&data, &folder),
         }
     }
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-fn memory(data: &Data, folder: &Path) {
+fn memory(data: &Data, folder: &Path, bounds: &[usize]) {
     let (_db, index, truth) = filled(data, folder, QuantizerSpec::SQ8);
     println!("| bound MiB | peak MB | process MB | s | passes | resident | recall there | end | scanned for 0.95 |");
     println!("|---|---|---|---|---|---|---|---|---|");
-    for mb in [64, 96, 128, 256, 1024, 0] {
-        let (resident, used) = (resident(), USED.load(Relaxed));
-        PEAK.store(used, Relaxed);
+    for &mb in if bounds.is_empty() { &[64, 96, 128, 256, 1024, 0] } else { bounds } {
+        let resident = resident();
         let sampler = Sampler::start();
         let t = Instant::now();
-        let read = train(&index, &TrainOptions { max_memory_mb: mb, ..TrainOptions::default() });
+        let o = TrainOptions { max_memory_mb: mb as u64, ..TrainOptions::default() };
+        let (read, peak) = peak_of(|| train(&index, &o));
         let took = t.elapsed().as_secs_f64();
-        let peak = PEAK.load(Relaxed) - used;
         let grown = sampler.most().saturating_sub(resident);
         let (probes, scanned) = scanned(&index, data, &truth);
         let p = read.progress;

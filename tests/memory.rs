@@ -4,47 +4,17 @@
 //! its settings; the estimate sets 10 MiB aside for it, which are added here. One test, so that nothing else allocates.
 
 mod common;
+#[path = "support/counting.rs"]
+mod counting;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use common::*;
+use counting::peak_of;
 use cyborg::engine::*;
 use cyborg::error::Error;
 use cyborg::exec::{EndReason, Watch};
 use cyborg::types::{Metric, QuantizerSpec};
-
-/// Bytes in use, and the most since [`peak_of`] began.
-static USED: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-// SAFETY: every call is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(USED.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
-        // SAFETY: passed on.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        USED.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: passed on.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// What `f` gives, and the most bytes in use above the level before.
-fn peak_of<T>(f: impl FnOnce() -> T) -> (T, usize) {
-    let before = USED.load(Relaxed);
-    PEAK.store(before, Relaxed);
-    let out = f();
-    (out, PEAK.load(Relaxed) - before)
-}
 
 const MIB: usize = 1 << 20;
 /// Set aside for SQLite.

@@ -1,7 +1,5 @@
 //! Oracles: float64 scores of decoded codes with the bounds stated at the head of `pq`.
 
-use proptest::prelude::*;
-
 use super::codebooks::Part;
 use super::*;
 use crate::error::Error;
@@ -299,53 +297,5 @@ fn numbers_of_any_size_are_coded_without_a_panic() {
         let mut bytes = Vec::new();
         q.write(&mut bytes);
         assert_eq!(Quantizer::read(&bytes).unwrap(), q);
-    }
-}
-
-#[test]
-fn what_is_written_is_read_and_every_cut_is_corrupt() {
-    let data = Data::new(100, 5, 0.0);
-    for spec in [spec(2, 4, false), spec(5, 8, false), spec(3, 4, true)] {
-        for similarity in SIMILARITIES {
-            let q = data.train(spec, similarity);
-            let mut bytes = Vec::new();
-            q.write(&mut bytes);
-            assert_eq!(Quantizer::read(&bytes).unwrap(), q);
-            for cut in 0..bytes.len() {
-                assert!(matches!(Quantizer::read(&bytes[..cut]), Err(Error::Corrupt { .. })), "cut at {cut}");
-            }
-            bytes.push(0);
-            assert!(matches!(Quantizer::read(&bytes), Err(Error::Corrupt { .. })), "a byte too many");
-        }
-    }
-}
-
-proptest! {
-    #[test]
-    fn damaged_bytes_never_panic(
-        start in 0usize..=400, flip in proptest::collection::vec((0usize..400, any::<u8>()), 1..6),
-        noise in proptest::collection::vec(any::<u8>(), 0..80), rotation in any::<bool>(),
-    ) {
-        let mut bytes = Vec::new();
-        Data::new(30, 5, 0.0).train(spec(2, 4, rotation), Similarity::L2).write(&mut bytes);
-        for (at, value) in flip {
-            let at = at % bytes.len();
-            bytes[at] ^= value;
-        }
-        let start = start.min(bytes.len());
-        for bytes in [&bytes[..], &bytes[..start], &noise[..]] {
-            match Quantizer::read(bytes) {
-                Ok(q) => {
-                    let (mut block, mut out) = (vec![0x5a; q.block_bytes()], vec![0.0; q.dim()]);
-                    let zero = vec![0.0; q.dim()];
-                    if q.dim() == 5 {
-                        q.encode(&zero, &[1.0; 5], 3, &mut block);
-                        q.decode(&zero, &block, 4, &mut out);
-                    }
-                }
-                Err(Error::Corrupt { .. }) => {}
-                Err(error) => prop_assert!(false, "{}", error),
-            }
-        }
     }
 }

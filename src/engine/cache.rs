@@ -126,9 +126,9 @@ impl Slots {
         Some(held)
     }
 
-    /// Whether slot `i` holds anything; does not count as a use.
-    pub(super) fn holds(&self, i: usize) -> bool {
-        self.slots[i].data.load().is_some()
+    /// As [`Self::get`], but does not count as a use.
+    pub(super) fn peek(&self, i: usize) -> Guard<Option<Arc<Held>>> {
+        self.slots[i].data.load()
     }
 
     /// Fills slot `i`, unless the whole budget is smaller than that.

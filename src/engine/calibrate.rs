@@ -109,7 +109,7 @@ impl Calibrator {
         let first = extents.rows(range.start).start;
         let part = self.queries.len().div_ceil(exec.threads()).max(1);
         exec.for_each_chunk(&mut self.queries, part, |_, queries| {
-            let (mut scores, mut gone, mut sieve) = (Vec::new(), Vec::new(), Sieve::new());
+            let (mut scores, mut gone, mut sieve) = (Vec::new(), Vec::new(), Sieve::default());
             // Extent by extent, so that each is compared with all its queries while it is in the cache.
             for e in range.clone() {
                 if watch.check().is_err() {

@@ -37,6 +37,8 @@ pub(super) struct RecallCurve {
 pub(super) struct Reach {
     /// Most lists visited.
     pub(super) probes: usize,
+    /// Lists that would be visited without the stopping rule.
+    pub(super) usual: usize,
     /// Where visiting ends before: see [`Margins`].
     pub(super) stop: Option<Stop>,
 }
@@ -48,6 +50,18 @@ pub(super) struct Stop {
     pub(super) rank: usize,
     /// How much farther than it a list may be, in half squared distances.
     pub(super) margin: f32,
+}
+
+impl Reach {
+    /// Exactly so many lists.
+    pub(super) fn all(probes: usize) -> Self {
+        Self { probes, usual: probes, stop: None }
+    }
+
+    /// The lists of a round that takes one part of `share` of the usual number.
+    pub(super) fn round(&self, share: usize) -> usize {
+        self.usual.div_ceil(share)
+    }
 }
 
 impl RecallCurve {
@@ -93,7 +107,7 @@ impl RecallCurve {
     /// [`WIDER`] times as many lists are visited where a query needs them, and fewer on average.
     pub(super) fn reach(&self, k: usize, target: f32, lists: usize) -> Reach {
         let probes = self.probes(k, target, lists);
-        let plain = Reach { probes, stop: None };
+        let plain = Reach::all(probes);
         let Some(rank) = self.margins.rank().filter(|_| k <= CURVE_K[0] && probes < lists) else { return plain };
         let wide = probes.saturating_mul(WIDER).min(lists);
         let beyond = self.points[0].partition_point(|&(p, _)| p as usize <= wide);
@@ -101,7 +115,7 @@ impl RecallCurve {
         let lost = 1.0 - beyond.checked_sub(1).map_or(0.0, |i| self.points[0][i].1);
         let error = (GUARD * SPREAD / f64::from(self.queries.max(1)).sqrt()) as f32;
         match self.margins.margin(target + error + lost) {
-            Some(margin) => Reach { probes: wide, stop: Some(Stop { rank: rank as usize, margin }) },
+            Some(margin) => Reach { probes: wide, usual: probes, stop: Some(Stop { rank: rank as usize, margin }) },
             None => plain,
         }
     }
@@ -173,7 +187,7 @@ mod tests {
         assert_eq!(RecallCurve::default().probes(10, 0.9, 50), 50);
         let half = RecallCurve::measure([&queries, &queries], 50, 7, Margins::default());
         assert_eq!((half.probes(5, 0.65, 50), half.probes(5, 0.95, 50)), (7, 50));
-        assert_eq!(half.reach(5, 0.65, 50), Reach { probes: 7, stop: None });
+        assert_eq!(half.reach(5, 0.65, 50), Reach::all(7));
         let reach = curve.reach(10, 0.69, 50);
         let stop = reach.stop.unwrap();
         assert!(reach.probes == 21 && stop.rank == 20 && (0.69..0.75).contains(&stop.margin), "{reach:?}");

@@ -16,6 +16,7 @@ use super::options::CacheMode;
 use crate::buffer::Buffer;
 use crate::crypto::Vault;
 use crate::error::{Error, Result};
+use crate::kernels::prefetch;
 
 /// Reusable memory for what a query opens; wiped by [`Scratch::wipe`] and on drop.
 #[derive(Default)]
@@ -169,9 +170,22 @@ impl Region {
         Ok(Part { unit, at, len })
     }
 
+    /// Asks for the memory that [`Self::part`] will read, if it is cached.
+    pub(super) fn prefetch(&self, unit: usize, at: usize, len: usize) {
+        match self.slots.peek(unit).as_deref() {
+            Some(Held::Plain(buffer)) => prefetch(buffer.bytes().get(at..at + len).unwrap_or_default()),
+            Some(Held::Sealed(stored)) => {
+                let payload = self.blob.frame_payload();
+                let frames = at / payload * (payload + 16)..(at + len).div_ceil(payload) * (payload + 16);
+                prefetch(stored.get(frames).unwrap_or_default());
+            }
+            None => {}
+        }
+    }
+
     /// The plaintext of `unit` without filling the cache: for jobs that read everything once.
     pub(super) fn stream<'s>(&self, unit: usize, scratch: &'s mut Scratch) -> Result<Unit<'s>> {
-        if self.slots.holds(unit) {
+        if self.slots.peek(unit).is_some() {
             return self.unit(unit, scratch);
         }
         let (first, count) = self.frames_of(unit);

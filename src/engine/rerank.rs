@@ -14,6 +14,8 @@ use crate::types::{Metric, Similarity};
 
 /// Candidates scored between two looks at the bounds: enough that neighbours in a list are read together.
 const GROUP: usize = 8;
+/// Candidates whose vectors are asked for together.
+const AHEAD: usize = 64;
 
 /// What to keep.
 #[derive(Clone, Copy)]
@@ -72,24 +74,36 @@ impl Reranker<'_> {
     fn score(&mut self, candidates: &mut [(f32, u32)]) -> Result<()> {
         // Rows stand in list order: rising rows are rising addresses.
         candidates.sort_unstable_by_key(|&(_, row)| row);
-        for (score, row) in candidates {
-            *score = self.exact(*row)?;
-            // Beyond the range of float32: as far as can be, but never in the way of others.
-            if score.is_nan() {
-                *score = f32::NEG_INFINITY;
+        for group in candidates.chunks_mut(AHEAD) {
+            // All are asked for before the first is looked at: memory answers them together.
+            let places: [_; AHEAD] = std::array::from_fn(|i| {
+                let place = group.get(i).map(|&(_, row)| self.snapshot.locate(row))?;
+                let extent = match place {
+                    Place::Delta(..) => 0,
+                    Place::Run(run, row) => run.prefetch_vector(row),
+                };
+                Some((place, extent))
+            });
+            for ((score, _), place) in group.iter_mut().zip(places) {
+                let Some((place, extent)) = place else { break };
+                *score = self.exact(&place, extent)?;
+                // Beyond the range of float32: as far as can be, but never in the way of others.
+                if score.is_nan() {
+                    *score = f32::NEG_INFINITY;
+                }
             }
         }
         Ok(())
     }
 
-    fn exact(&mut self, row: u32) -> Result<f32> {
+    /// The score of the vector at `place`, of a run in its `extent`.
+    fn exact(&mut self, place: &Place<'_>, extent: usize) -> Result<f32> {
         let (kernels, query) = (kernels::best(), self.query);
-        let place = self.snapshot.locate(row);
         let stored;
-        let values = match &place {
+        let values = match place {
             Place::Delta(delta, row) => Values::F32(delta.vector(*row)),
             Place::Run(run, row) => {
-                stored = run.stored_vector(*row, self.scratch)?;
+                stored = run.stored_vector(extent, *row, self.scratch)?;
                 stored.values()
             }
         };

@@ -227,19 +227,33 @@ impl Run {
         self.codes.unit(e, scratch)
     }
 
-    /// The vector of `row`, of a run that keeps vectors beside codes.
-    pub(super) fn stored_vector<'s>(&self, row: u32, scratch: &'s mut Scratch) -> Result<Stored<'s>> {
-        let vectors = self.vectors.as_ref().ok_or(Error::Internal { what: "a run without vectors" })?;
-        let e = self.extents.of_row(row);
+    /// Position and length of the vector of `row` among the vectors of its extent `e`, in bytes.
+    fn vector_at(&self, e: usize, row: u32) -> (usize, usize) {
         let len = self.dimension * self.precision.bytes();
-        let at = (row - self.extents.rows(e).start) as usize * len;
+        ((row - self.extents.rows(e).start) as usize * len, len)
+    }
+
+    /// The vector of `row` of extent `e`, of a run that keeps vectors beside codes.
+    pub(super) fn stored_vector<'s>(&self, e: usize, row: u32, scratch: &'s mut Scratch) -> Result<Stored<'s>> {
+        let vectors = self.vectors.as_ref().ok_or(Error::Internal { what: "a run without vectors" })?;
+        let (at, len) = self.vector_at(e, row);
         Ok(Stored { bytes: vectors.part(e, at, len, scratch)?, precision: self.precision })
+    }
+
+    /// Asks for the memory that [`Self::stored_vector`] will read of `row`, if it is cached; gives the extent of `row`.
+    pub(super) fn prefetch_vector(&self, row: u32) -> usize {
+        let e = self.extents.of_row(row);
+        if let Some(vectors) = &self.vectors {
+            let (at, len) = self.vector_at(e, row);
+            vectors.prefetch(e, at, len);
+        }
+        e
     }
 
     /// Copies the vector of `row` to `out`.
     pub(super) fn vector(&self, g: &Generation, row: u32, scratch: &mut Scratch, out: &mut [f32]) -> Result<()> {
         if self.vectors.is_some() {
-            self.stored_vector(row, scratch)?.values().copy_to(out);
+            self.stored_vector(self.extents.of_row(row), row, scratch)?.values().copy_to(out);
             return Ok(());
         }
         let e = self.extents.of_row(row);

@@ -3,50 +3,44 @@
 //! A query runs on one thread. A batch is cut into pieces that run on the db's threads; the results do not depend on
 //! the cut. Memory is reused from query to query; what was decrypted for a query is wiped after it.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-
-use zeroize::Zeroize;
 
 use super::curve::Reach;
 use super::fields;
 use super::generation::Generation;
 use super::index::Index;
 use super::intake::{check_dimension, take_vector};
-use super::margin::half_square;
 use super::options::{QueryOptions, include};
-use super::region::Scratch;
 use super::rerank::{Reranker, Wanted};
 use super::results::{QueryStats, Results, StringColumn};
+use super::scan::Scanner;
 use super::snapshot::Snapshot;
+use super::visit::Visit;
 use crate::error::{Error, Result, try_with_capacity};
-use crate::exec::{Exec, Watch};
-use crate::ivf::{ProbeScratch, TopK};
-use crate::kernels::{self, LANES};
-use crate::quant::Prepared;
+use crate::exec::Watch;
+use crate::ivf::ProbeScratch;
 use crate::types::{IdKind, MAX_TOP_K};
 
 /// Results of a query unless asked otherwise.
 const DEFAULT_TOP_K: u32 = 100;
-/// What a query's memory may hold to be kept for the next one: candidates, and bytes of scratch.
-const KEPT_CANDIDATES: usize = 1 << 16;
-const KEPT_SCRATCH: usize = 8 << 20;
+/// Bytes that the memory of a query or of a piece of a batch may hold to be kept for the next one.
+const KEPT_SCRATCH: usize = 16 << 20;
 /// Candidates reranked at least, unless asked otherwise: twice a `top_k` of one or two is too few.
 const LEAST_CANDIDATES: u64 = 20;
-/// Queries that one work item of a batch answers.
-const BATCH_GRAIN: usize = 8;
+/// Most queries that go through their lists together, and most bytes of their candidates. Many look into the same list;
+/// more share less of the cache.
+const PIECE: usize = 1024;
+const PIECE_BYTES: usize = 8 << 20;
 
 /// Memory that queries reuse.
 #[derive(Default)]
 pub(super) struct QueryScratch {
-    query: Vec<f32>,
-    prepared: Prepared,
     probe: ProbeScratch,
-    lists: Vec<(f32, u32)>,
-    scores: Vec<f32>,
-    top: Option<TopK>,
+    visits: Vec<Visit>,
+    scanner: Scanner,
     found: Vec<(f32, u32)>,
-    scratch: Scratch,
 }
 
 /// A query's options with everything filled in.
@@ -179,31 +173,29 @@ impl Index {
             return Ok((snapshot, (0..n_queries).map(|_| none()).collect()));
         };
         let plan = Plan::new(options, &snapshot, &generation);
+        let threads = if options.threads == 1 { 1 } else { self.shared.callers.threads() };
+        let size = plan.piece(n_queries, threads);
         let piece = |i: usize| -> Result<Vec<Answer>> {
             let mut scratch = self.scratch.lock().pop().unwrap_or_default();
-            let range = i * BATCH_GRAIN..n_queries.min((i + 1) * BATCH_GRAIN);
-            let answers = range
-                .map(|q| {
-                    watch.check()?;
-                    let query = &queries[q * dim..(q + 1) * dim];
-                    let answer = scratch.run(query, q, &snapshot, &generation, &plan, watch);
-                    scratch.scratch.wipe();
-                    answer
-                })
-                .collect::<Result<Vec<_>>>();
-            self.cache_hits.fetch_add(scratch.scratch.take_hits(), Ordering::Relaxed);
-            scratch.wipe();
-            if scratch.is_small() {
+            let numbers = i * size..n_queries.min((i + 1) * size);
+            let n = numbers.len();
+            let queries = &queries[numbers.start * dim..numbers.end * dim];
+            let answers = scratch.run(queries, numbers, &snapshot, &generation, &plan, watch);
+            self.cache_hits.fetch_add(scratch.scanner.scratch.take_hits(), Ordering::Relaxed);
+            scratch.wipe(n);
+            if scratch.is_small(n) {
                 self.scratch.lock().push(scratch);
             }
             answers
         };
-        let pieces = n_queries.div_ceil(BATCH_GRAIN);
-        let serial = Exec::new(1);
-        let exec = if options.threads == 1 || pieces == 1 { &serial } else { &self.shared.callers };
+        let pieces = n_queries.div_ceil(size);
         let mut answers = try_with_capacity(n_queries, "results")?;
-        for part in exec.map(pieces, piece) {
-            answers.extend(part?);
+        if threads == 1 || pieces == 1 {
+            (0..pieces).try_for_each(|i| piece(i).map(|part| answers.extend(part)))?;
+        } else {
+            for part in self.shared.callers.map(pieces, piece) {
+                answers.extend(part?);
+            }
         }
         Ok((snapshot, answers))
     }
@@ -236,11 +228,9 @@ impl Plan {
         let target = g.target(if o.target_recall == 0.0 { s.config.target_recall } else { o.target_recall });
         let reach = match o.n_probes {
             // The stopping rule was measured with scores, which bounds exceed.
-            0 if g.quantizer.scores_are_bounds() => {
-                Reach { probes: g.curve.probes(top_k.max(1), target, g.lists()), stop: None }
-            }
+            0 if g.quantizer.scores_are_bounds() => Reach::all(g.curve.probes(top_k.max(1), target, g.lists())),
             0 => g.curve.reach(top_k.max(1), target, g.lists()),
-            n => Reach { probes: (n as usize).min(g.lists()), stop: None },
+            n => Reach::all((n as usize).min(g.lists())),
         };
         let wanted = match o.rerank_mult {
             0 => (top_k as u64 * u64::from(g.quantizer.default_rerank_mult())).max(LEAST_CANDIDATES),
@@ -255,113 +245,85 @@ impl Plan {
         let radius = if o.has_radius { o.radius } else { f32::INFINITY };
         Self { wanted: Wanted { top_k, radius }, reach, kept: candidates.max(least), candidates }
     }
+
+    /// Queries of a batch of `n` that one of `threads` threads takes at a time.
+    fn piece(&self, n: usize, threads: usize) -> usize {
+        let fits = PIECE_BYTES / (self.kept * 16).max(1);
+        n.div_ceil(threads).min(fits).clamp(1, PIECE)
+    }
 }
 
 impl QueryScratch {
-    /// Overwrites what remains of the last query.
-    fn wipe(&mut self) {
-        self.scratch.wipe();
-        self.query.zeroize();
-        self.prepared.wipe();
+    /// Overwrites what remains of the `n` queries it answered.
+    fn wipe(&mut self, n: usize) {
+        self.scanner.scratch.wipe();
+        self.visits.iter_mut().take(n).for_each(Visit::wipe);
         self.probe.wipe();
     }
 
-    /// Whether it is worth keeping: one query with many candidates must not hold its memory for ever.
-    fn is_small(&self) -> bool {
-        let candidates = self.found.capacity() + self.top.as_ref().map_or(0, TopK::capacity);
-        candidates <= KEPT_CANDIDATES && self.scratch.capacity() <= KEPT_SCRATCH
+    /// Whether it is worth keeping after `n` queries: one with many candidates must not hold its memory for ever.
+    fn is_small(&self, n: usize) -> bool {
+        let visits: usize = self.visits.iter().take(n).map(Visit::memory).sum();
+        visits + self.found.capacity() * 8 + self.scanner.scratch.capacity() <= KEPT_SCRATCH
     }
 
+    /// Answers `queries`, which are those of the numbers `numbers` of their batch.
     fn run(
         &mut self,
-        query: &[f32],
-        number: usize,
+        queries: &[f32],
+        numbers: Range<usize>,
         s: &Snapshot,
         g: &Generation,
         plan: &Plan,
         watch: &Watch,
+    ) -> Result<Vec<Answer>> {
+        let (dim, n) = (g.quantizer.dim(), numbers.len());
+        if self.visits.len() < n {
+            self.visits.resize_with(n, Visit::default);
+        }
+        let visits = &mut self.visits[..n];
+        for ((visit, query), number) in visits.iter_mut().zip(queries.chunks_exact(dim)).zip(numbers) {
+            visit.query.resize(dim, 0.0);
+            take_vector(query, &mut visit.query, s.config.metric)
+                .map_err(|got| Error::item(number, "query", got, "finite values, not all 0 under cosine"))?;
+            watch.check()?;
+            visit.begin(g, plan.reach, plan.kept, &mut self.probe);
+        }
+        if plan.wanted.top_k > 0 {
+            self.scanner.run(s, g, plan.reach, visits, watch)?;
+        }
+        visits.iter_mut().map(|visit| self.scanner.answer(s, g, plan, visit, &mut self.found)).collect()
+    }
+}
+
+impl Scanner {
+    /// Ranks the candidates that `visit` has gathered.
+    fn answer(
+        &mut self,
+        s: &Snapshot,
+        g: &Generation,
+        plan: &Plan,
+        visit: &mut Visit,
+        found: &mut Vec<(f32, u32)>,
     ) -> Result<Answer> {
-        self.query.resize(query.len(), 0.0);
-        take_vector(query, &mut self.query, s.config.metric)
-            .map_err(|got| Error::item(number, "query", got, "finite values, not all 0 under cosine"))?;
-        let mut stats = QueryStats::default();
-        if plan.wanted.top_k == 0 {
-            return Ok(Answer { rows: Vec::new(), stats });
-        }
-        self.scan(s, g, plan, &mut stats, watch)?;
-        self.found.truncate(plan.candidates);
+        let mut stats = visit.stats;
+        found.clear();
+        found.extend(visit.nearest.best().take(plan.candidates));
         if g.quantizer.needs_rerank() {
-            let (query, scratch) = (&self.query[..], &mut self.scratch);
-            let mut reranker = Reranker { snapshot: s, generation: g, query, scratch };
-            stats.reranked = reranker.rank(plan.wanted, &mut self.found)?;
+            let opened = self.scratch.opened;
+            let mut reranker =
+                Reranker { snapshot: s, generation: g, query: &visit.query, scratch: &mut self.scratch };
+            stats.reranked = reranker.rank(plan.wanted, found)?;
+            stats.bytes_opened += self.scratch.opened - opened;
         }
-        stats.bytes_opened = self.scratch.opened;
         let metric = s.config.metric;
         // Compared as distances, so that what is told to be at the radius is inside.
-        let found = self.found.iter().map(|&(score, row)| (metric.distance(score), row));
+        let found = found.iter().map(|&(score, row)| (metric.distance(score), row));
         let mut rows: Vec<_> = found.take_while(|(distance, _)| *distance <= plan.wanted.radius).collect();
         // Rows are renumbered by merges, ids are not: equally near items come in the order of their ids.
         for equal in rows.chunk_by_mut(|a, b| a.0 == b.0).filter(|equal| equal.len() > 1) {
             equal.sort_unstable_by(|a, b| s.compare_ids(a.1, b.1));
         }
         Ok(Answer { rows, stats })
-    }
-
-    /// Leaves the best candidates by code in `found`.
-    fn scan(&mut self, s: &Snapshot, g: &Generation, plan: &Plan, stats: &mut QueryStats, watch: &Watch) -> Result<()> {
-        let kernels = kernels::best();
-        g.centroids.probe(&self.query, plan.reach.probes, &mut self.probe, &mut self.lists);
-        g.quantizer.prepare(&self.query, &mut self.prepared);
-        let top = self.top.get_or_insert_with(|| TopK::new(plan.kept));
-        top.reset(plan.kept);
-        let dead = &s.tombstones;
-        let block_bytes = g.quantizer.block_bytes();
-        let similarity = g.quantizer.similarity();
-        for &(half, list) in &self.lists {
-            if plan
-                .reach
-                .stop
-                .is_some_and(|stop| g.half_square(list, half) < half_square(similarity, top.threshold()) - stop.margin)
-            {
-                break;
-            }
-            stats.lists_probed += 1;
-            let centroid = g.centroids.row(list as usize);
-            for (base, run) in &s.runs {
-                for e in run.extents.of_list(list as usize) {
-                    watch.check()?;
-                    let rows = run.extents.rows(e);
-                    let lanes = rows.len().next_multiple_of(LANES);
-                    if self.scores.len() < lanes {
-                        self.scores.resize(lanes, 0.0);
-                    }
-                    let codes = run.codes(e, &mut self.scratch)?;
-                    let codes = codes.get(..lanes / LANES * block_bytes).ok_or(Error::Corrupt { what: "codes" })?;
-                    let scores = &mut self.scores[..lanes];
-                    g.quantizer.score(kernels, &self.prepared, centroid, codes, scores);
-                    let first = base + rows.start;
-                    if dead.is_empty() {
-                        top.offer(&scores[..rows.len()], first);
-                    } else {
-                        let live = |i| Some(first + i).filter(|&row| !dead.contains(row));
-                        top.offer_with(&scores[..rows.len()], live);
-                    }
-                    stats.vectors_scanned += rows.len() as u64;
-                }
-            }
-            for chunk in s.tail.list(list as usize) {
-                let lanes = chunk.rows.len().next_multiple_of(LANES);
-                if self.scores.len() < lanes {
-                    self.scores.resize(lanes, 0.0);
-                }
-                let scores = &mut self.scores[..lanes];
-                g.quantizer.score(kernels, &self.prepared, centroid, chunk.blocks.bytes(), scores);
-                let live = |i| Some(chunk.rows[i as usize]).filter(|&row| !dead.contains(row));
-                top.offer_with(&scores[..chunk.rows.len()], live);
-                stats.vectors_scanned += chunk.rows.len() as u64;
-            }
-        }
-        top.finish(&mut self.found);
-        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Oracles: sorting for the top-k, float64 distances for probes and assignment.
 
 use super::bytes::{ByteCentroids, ByteSpace, stride};
-use super::{Centroids, ProbeScratch, TopK};
+use super::{Centroids, Kept, ProbeScratch, Sieve, TopK};
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::kernels::{Best, Kernels, Level, at};
@@ -54,7 +54,9 @@ fn top_k_is_a_sort_at_every_level_whatever_the_order_of_offers() {
                 }
                 top.finish(&mut got);
                 assert_eq!(got, want, "backwards, n {n} k {k}");
-                scores.iter().zip(0..).for_each(|(&score, row)| top.push(score, row));
+                for (i, score) in scores.iter().enumerate() {
+                    top.offer(&[*score], i as u32);
+                }
                 top.finish(&mut got);
                 assert_eq!(got, want, "one by one, n {n} k {k}");
             }
@@ -65,16 +67,14 @@ fn top_k_is_a_sort_at_every_level_whatever_the_order_of_offers() {
 #[test]
 fn top_k_maps_rows_leaves_out_the_dropped_and_never_keeps_a_nan() {
     let scores = [1.0, f32::NAN, 3.0, f32::NEG_INFINITY, 2.0, -0.0, 0.0, f32::INFINITY];
-    let mut top = TopK::new(5);
-    top.offer_with(&scores, |i| (i != 2).then_some(100 - i));
-    let mut got = Vec::new();
-    top.finish(&mut got);
+    let (mut kept, mut sieve) = (Kept::new(5).unwrap(), Sieve::default());
+    kept.offer_with(&scores, |i| (i != 2).then_some(100 - i), &mut sieve);
     // The two zeros are equal, so their rows decide.
-    assert_eq!(got.iter().map(|x| x.1).collect::<Vec<_>>(), [93, 96, 100, 94, 95]);
-    top.finish(&mut got);
-    assert!(got.is_empty(), "finish forgets");
-    top.push(1.0, 7);
-    top.push(f32::NAN, 8);
+    assert_eq!(kept.best().map(|x| x.1).collect::<Vec<_>>(), [93, 96, 100, 94, 95]);
+    kept.reset(5);
+    assert_eq!(kept.best().count(), 0, "a reset forgets");
+    let mut top = TopK::new(5);
+    top.offer(&[1.0, f32::NAN], 7);
     let mut found = vec![1, 2];
     top.finish_rows(&mut found);
     assert_eq!(found, [7]);
@@ -236,13 +236,30 @@ fn wrong_shapes_are_refused() {
     assert_eq!(probes, [(-2.5, 0)]);
 }
 
+#[test]
+fn a_selection_makes_the_threshold_exact_whatever_came_before() {
+    let scores: Vec<f32> = (0..1000).map(|i| ((i * 7919) % 1000) as f32).collect();
+    let (mut kept, mut sieve) = (Kept::new(10).unwrap(), Sieve::default());
+    kept.offer(&scores[..9], 0, &mut sieve);
+    kept.select();
+    assert_eq!(kept.threshold(), f32::NEG_INFINITY, "fewer than k");
+    for step in [1, 37, 1000] {
+        kept.reset(10);
+        for (i, part) in scores.chunks(step).enumerate() {
+            kept.offer(part, (i * step) as u32, &mut sieve);
+        }
+        assert!(kept.threshold() <= 990.0);
+        kept.select();
+        assert_eq!(kept.threshold(), 990.0, "{step}");
+    }
+}
+
 // Memory of one great query was kept for ever, since only what was found was counted.
 #[test]
 fn a_scan_tells_the_memory_that_a_great_one_left() {
-    let mut top = TopK::new(10_000);
-    top.offer(&vec![1.0; 20_000], 0);
-    top.finish(&mut Vec::new());
-    top.reset(10);
-    assert!(top.capacity() >= 20_000, "{}", top.capacity());
-    assert!(TopK::new(10).capacity() < 2000);
+    let (mut kept, mut sieve) = (Kept::new(10_000).unwrap(), Sieve::default());
+    kept.offer(&vec![1.0; 20_000], 0, &mut sieve);
+    kept.reset(10);
+    assert!(kept.capacity() >= 20_000, "{}", kept.capacity());
+    assert!(Kept::new(10).unwrap().capacity() < 2000);
 }

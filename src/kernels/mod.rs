@@ -28,6 +28,7 @@ mod level;
 mod panels;
 mod portable;
 mod pq;
+mod prefetch;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ pub use bounds::{Finish, pack_factors, unpack_factors};
 pub use codes::{code_bytes, get_codes, group_dims, put_codes};
 pub use level::{Level, at, best};
 pub use panels::{Best, Panels};
+pub use prefetch::prefetch;
 
 use crate::types::{MAX_DIMENSION, Similarity};
 use panels::Rows;

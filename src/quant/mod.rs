@@ -91,6 +91,13 @@ trait Scheme {
     /// See [`Quantizer::score`].
     fn score(&self, kernels: &Kernels, prepared: &Prepared, centroid: &[f32], blocks: &[u8], out: &mut [f32]);
 
+    /// See [`Quantizer::score_many`].
+    fn score_many(&self, kernels: &Kernels, prepared: &[&Prepared], centroid: &[f32], blocks: &[u8], out: &mut [f32]) {
+        for (out, prepared) in out.chunks_exact_mut(out.len() / prepared.len()).zip(prepared) {
+            self.score(kernels, prepared, centroid, blocks, out);
+        }
+    }
+
     /// Writes into `out` the vector in `lane` of `block`.
     fn decode(&self, centroid: &[f32], block: &[u8], lane: usize, out: &mut [f32]);
 
@@ -290,6 +297,20 @@ impl Quantizer {
     /// Lanes that were never filled score arbitrarily.
     pub fn score(&self, kernels: &Kernels, prepared: &Prepared, centroid: &[f32], blocks: &[u8], out: &mut [f32]) {
         self.scheme().score(kernels, prepared, centroid, blocks, out);
+    }
+
+    /// As [`Quantizer::score`] for several queries at once, at least one: the scores of each follow each other in `out`,
+    /// which has as many places for each of them. Every score is the one that `score` gives.
+    pub fn score_many(
+        &self,
+        kernels: &Kernels,
+        prepared: &[&Prepared],
+        centroid: &[f32],
+        blocks: &[u8],
+        out: &mut [f32],
+    ) {
+        assert!(!prepared.is_empty() && out.len().is_multiple_of(prepared.len()), "places are not alike");
+        self.scheme().score_many(kernels, prepared, centroid, blocks, out);
     }
 
     /// Writes into `out` (`dim` values) the vector at `position` of the list of `centroid`, as its code says: exact

@@ -60,7 +60,7 @@ fn sums<const PARTS: usize, const CHAINS: usize, const B: usize>(
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 fn spread(four: [i8; GROUP]) -> __m512i {
-    _mm512_set1_epi32(i32::from_ne_bytes(four.map(|q| q as u8)))
+    _mm512_set1_epi32(bytemuck::cast(four))
 }
 
 /// The bits of part `part` of every byte.

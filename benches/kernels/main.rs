@@ -6,6 +6,7 @@
 //! `cargo bench --bench kernels -- 384 assign`.
 
 mod limits;
+mod lists;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -58,6 +59,7 @@ fn main() {
     for kernels in Level::ALL.into_iter().filter_map(at) {
         float_cases(kernels, dim, &memory, &mut cases);
         byte_cases(kernels, dim, &memory, &mut cases);
+        lists::tile_cases(kernels, dim, &memory, &mut cases);
     }
     let mut place = 0;
     cases.retain(|case| {

@@ -1,4 +1,4 @@
-//! Float kernels with AVX-512: pairs, rows, flat blocks, the candidate filter, float16.
+//! Float kernels with AVX-512: pairs, rows, the candidate filter, float16. Flat blocks: see `flat.rs`.
 //!
 //! Stored vectors are float32 or float16, which a load widens: one body for both. Every sum runs in several registers at once, because one FMA takes 4 cycles and two start each cycle.
 
@@ -67,7 +67,7 @@ pub(super) fn l2<T: Stored>(a: &[f32], b: &[T]) -> f32 {
 /// Adds the products (or squared differences) of 16 values to `sum`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn step<const L2: bool>(sum: __m512, x: __m512, y: __m512) -> __m512 {
+pub(super) fn step<const L2: bool>(sum: __m512, x: __m512, y: __m512) -> __m512 {
     if L2 {
         let d = _mm512_sub_ps(x, y);
         _mm512_fmadd_ps(d, d, sum)
@@ -180,60 +180,6 @@ fn four_rows<T: Stored, const L2: bool>(query: &[f32], rows: &[T]) -> __m128 {
     }
     let pairs = _mm256_hadd_ps(_mm256_hadd_ps(halves[0], halves[1]), _mm256_hadd_ps(halves[2], halves[3]));
     _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps::<1>(pairs))
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-pub(super) fn flat_blocks<T: Stored>(similarity: Similarity, query: &[f32], blocks: &[T], out: &mut [f32]) {
-    match similarity {
-        Similarity::L2 => flat_by::<T, true>(query, blocks, out),
-        Similarity::Dot => flat_by::<T, false>(query, blocks, out),
-    }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn flat_by<T: Stored, const L2: bool>(query: &[f32], blocks: &[T], out: &mut [f32]) {
-    let size = query.len() * LANES;
-    let (four, rest) = out.as_chunks_mut::<{ 4 * LANES }>();
-    for (i, out) in four.iter_mut().enumerate() {
-        some_blocks::<T, 4, L2>(query, &blocks[i * 4 * size..][..4 * size], out);
-    }
-    let done = four.len() * 4;
-    for (i, out) in rest.chunks_exact_mut(LANES).enumerate() {
-        some_blocks::<T, 1, L2>(query, &blocks[(done + i) * size..][..size], out);
-    }
-}
-
-/// Scores of `B` blocks at once: each query value is spread over a register once for all of them.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn some_blocks<T: Stored, const B: usize, const L2: bool>(query: &[f32], blocks: &[T], out: &mut [f32]) {
-    let size = query.len() * LANES;
-    assert!(blocks.len() == B * size && out.len() == B * LANES);
-    let blocks = blocks.as_ptr();
-    let (pairs, last) = query.as_chunks::<2>();
-    let mut sums = [[_mm512_setzero_ps(); B]; 2];
-    for (j, pair) in pairs.iter().enumerate() {
-        for c in 0..2 {
-            let q = _mm512_set1_ps(pair[c]);
-            for b in 0..B {
-                // SAFETY: dimension `2 j + c` is less than `dim`, so its 16 values lie in block `b` of `B`.
-                let x = unsafe { T::load(blocks.add(b * size + (2 * j + c) * LANES)) };
-                sums[c][b] = step::<L2>(sums[c][b], x, q);
-            }
-        }
-    }
-    for (b, out) in out.chunks_exact_mut(LANES).enumerate() {
-        if let &[value] = last {
-            // SAFETY: the last dimension of block `b`.
-            let x = unsafe { T::load(blocks.add((b + 1) * size - LANES)) };
-            sums[0][b] = step::<L2>(sums[0][b], x, _mm512_set1_ps(value));
-        }
-        let sum = _mm512_add_ps(sums[0][b], sums[1][b]);
-        let score = if L2 { _mm512_sub_ps(_mm512_setzero_ps(), sum) } else { sum };
-        // SAFETY: `out` is 16 floats.
-        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), score) };
-    }
 }
 
 /// `vcompressps` in the register and one full store: the form that writes memory itself is microcode on AMD.

@@ -157,6 +157,13 @@ fn some_blocks<T: Stored, const B: usize, const L2: bool>(query: &[f32], blocks:
     }
 }
 
+/// One query after the other: its sums alone keep the adders busy, so that reading the blocks once gains nothing.
+pub(super) fn flat_tile<T: Stored>(similarity: Similarity, queries: &[f32], dim: usize, blocks: &[T], out: &mut [f32]) {
+    for (query, out) in queries.chunks_exact(dim).zip(out.chunks_exact_mut(blocks.len() / dim)) {
+        flat_blocks(similarity, query, blocks, out);
+    }
+}
+
 /// Candidates are few, so whole registers are tested and the bits of the rare hits walked.
 pub(super) fn above(
     scores: &[f32],

@@ -194,7 +194,10 @@ fn four_rows<T: Stored, const L2: bool>(query: &[f32], rows: &[T]) -> __m128 {
     four_sums(sums[0])
 }
 
-/// Candidates are few, so whole registers are tested and the bits of the rare hits walked.
+/// Scores that are tested together.
+const TESTED: usize = 4 * WIDTH;
+
+/// Candidates are few, so one branch tests 32 scores, and the bits of the rare hits are walked.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn above(
     scores: &[f32],
@@ -205,18 +208,30 @@ pub(super) fn above(
 ) -> usize {
     let least = _mm256_set1_ps(threshold);
     let mut count = 0;
-    for (i, scores) in scores.chunks(WIDTH).enumerate() {
-        // SAFETY: the mask keeps the load inside the chunk.
-        let values = unsafe { _mm256_maskload_ps(scores.as_ptr(), first_lanes(scores.len())) };
-        let over = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(values, least)) as u32;
-        let mut over = over & ((1 << scores.len()) - 1);
+    let mut walk = |scores: &[f32], mut over: u32, before: usize| {
         while over != 0 {
             let lane = over.trailing_zeros() as usize;
             out_scores[count] = scores[lane];
-            out_index[count] = first.wrapping_add((i * WIDTH + lane) as u32);
+            out_index[count] = first.wrapping_add((before + lane) as u32);
             count += 1;
             over &= over - 1;
         }
+    };
+    let (many, rest) = scores.as_chunks::<TESTED>();
+    for (i, scores) in many.iter().enumerate() {
+        let mut over = 0;
+        for (g, scores) in scores.as_chunks::<WIDTH>().0.iter().enumerate() {
+            // SAFETY: 8 values.
+            let values = unsafe { _mm256_loadu_ps(scores.as_ptr()) };
+            over |= (_mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(values, least)) as u32) << (g * WIDTH);
+        }
+        walk(scores, over, i * TESTED);
+    }
+    for (i, scores) in rest.chunks(WIDTH).enumerate() {
+        // SAFETY: the mask keeps the load inside the chunk.
+        let values = unsafe { _mm256_maskload_ps(scores.as_ptr(), first_lanes(scores.len())) };
+        let over = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(values, least)) as u32;
+        walk(scores, over & ((1 << scores.len()) - 1), many.len() * TESTED + i * WIDTH);
     }
     count
 }

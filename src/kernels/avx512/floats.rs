@@ -182,7 +182,11 @@ fn four_rows<T: Stored, const L2: bool>(query: &[f32], rows: &[T]) -> __m128 {
     _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps::<1>(pairs))
 }
 
-/// `vcompressps` in the register and one full store: the form that writes memory itself is microcode on AMD.
+/// Registers of scores that are tested together.
+const TESTED: usize = 4;
+
+/// Candidates are few: one branch asks whether any of 64 scores is one, and only then all 64 are sorted out, without a
+/// further branch to guess wrong.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 pub(super) fn above(
     scores: &[f32],
@@ -192,26 +196,57 @@ pub(super) fn above(
     out_index: &mut [u32],
 ) -> usize {
     assert!(out_scores.len().min(out_index.len()) >= scores.len() + LANES);
+    let (out_scores, out_index) = (out_scores.as_mut_ptr(), out_index.as_mut_ptr());
     let least = _mm512_set1_ps(threshold);
-    let lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    let (many, rest) = scores.as_chunks::<{ TESTED * LANES }>();
     let mut count = 0;
-    for (i, scores) in scores.chunks(LANES).enumerate() {
+    for (i, scores) in many.iter().enumerate() {
+        let mut values = [_mm512_setzero_ps(); TESTED];
+        let mut over = [0; TESTED];
+        for g in 0..TESTED {
+            // SAFETY: 16 of the 64 scores.
+            values[g] = unsafe { _mm512_loadu_ps(scores.as_ptr().add(g * LANES)) };
+            over[g] = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(values[g], least);
+        }
+        if over != [0; TESTED] {
+            for g in 0..TESTED {
+                let first = first.wrapping_add(((i * TESTED + g) * LANES) as u32);
+                // SAFETY: `count` is at most the scores seen before, and both outputs have 16 places more than `scores`.
+                unsafe { keep(values[g], over[g], first, out_scores.add(count), out_index.add(count)) };
+                count += over[g].count_ones() as usize;
+            }
+        }
+    }
+    for (i, scores) in rest.chunks(LANES).enumerate() {
         let mask = if scores.len() == LANES { u16::MAX } else { tail(scores.len()) };
         // SAFETY: the mask keeps the load inside the chunk.
         let values = unsafe { _mm512_maskz_loadu_ps(mask, scores.as_ptr()) };
         let over = _mm512_mask_cmp_ps_mask::<_CMP_GT_OQ>(mask, values, least);
-        if over == 0 {
-            continue;
+        if over != 0 {
+            let first = first.wrapping_add(((many.len() * TESTED + i) * LANES) as u32);
+            // SAFETY: as above.
+            unsafe { keep(values, over, first, out_scores.add(count), out_index.add(count)) };
+            count += over.count_ones() as usize;
         }
-        let index = _mm512_add_epi32(lanes, _mm512_set1_epi32(first.wrapping_add((i * LANES) as u32) as i32));
-        // SAFETY: `count` is at most the scores seen before, and both outputs have 16 places more than `scores`.
-        unsafe {
-            _mm512_storeu_ps(out_scores.as_mut_ptr().add(count), _mm512_maskz_compress_ps(over, values));
-            _mm512_storeu_si512(out_index.as_mut_ptr().add(count).cast(), _mm512_maskz_compress_epi32(over, index));
-        }
-        count += over.count_ones() as usize;
     }
     count
+}
+
+/// Writes the values in `over` and their positions, counted from `first`. `vcompressps` in the register and one full
+/// store: the form that writes memory itself is microcode on AMD.
+///
+/// # Safety
+/// The CPU has the instructions of this level, and both outputs have 16 places.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+unsafe fn keep(values: __m512, over: u16, first: u32, scores: *mut f32, index: *mut u32) {
+    let lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    let position = _mm512_add_epi32(lanes, _mm512_set1_epi32(first as i32));
+    // SAFETY: as the caller says.
+    unsafe {
+        _mm512_storeu_ps(scores, _mm512_maskz_compress_ps(over, values));
+        _mm512_storeu_si512(index.cast(), _mm512_maskz_compress_epi32(over, position));
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]

@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::floats::{Stored, WIDTH, step};
+use crate::buffer::LINE;
 use crate::kernels::LANES;
 use crate::types::Similarity;
 
@@ -35,6 +36,8 @@ fn flat_by<T: Stored, const L2: bool>(query: &[f32], blocks: &[T], out: &mut [f3
 const QUERIES: usize = 4;
 /// Blocks of a tile.
 const ACROSS: usize = 1;
+/// Dimensions for each line that is prefetched.
+const FETCH: usize = 4;
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn flat_tile<T: Stored>(similarity: Similarity, queries: &[f32], dim: usize, blocks: &[T], out: &mut [f32]) {
@@ -61,7 +64,7 @@ fn tile_by<T: Stored, const L2: bool>(queries: &[f32], dim: usize, blocks: &[T],
 }
 
 /// Scores of all queries against `B` blocks from the front of `blocks`; those of a query stand `row` places behind those
-/// of the one before it. The first tiles prefetch the next blocks, one each, while they compute.
+/// of the one before it. Each tile prefetches a piece of the next blocks while it computes, at about the pace of memory.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn tiles<T: Stored, const B: usize, const L2: bool>(
@@ -71,9 +74,10 @@ fn tiles<T: Stored, const B: usize, const L2: bool>(
     out: &mut [f32],
     row: usize,
 ) {
-    let (now, ahead) = blocks.split_at(B * dim * LANES);
+    let (now, behind) = blocks.split_at(B * dim * LANES);
     let query = |i: usize| &queries[i * dim..][..dim];
-    let (count, mut next) = (queries.len() / dim, ahead.chunks_exact(dim * LANES).take(B));
+    let pieces = behind[..now.len().min(behind.len())].chunks(dim.div_ceil(FETCH) * LINE / size_of::<T>());
+    let (count, mut next) = (queries.len() / dim, pieces.map(<[T]>::as_ptr));
     let mut first = 0;
     while first < count {
         let left = count - first;
@@ -92,14 +96,13 @@ fn tiles<T: Stored, const B: usize, const L2: bool>(
 }
 
 /// Scores of `Q` queries against `B` blocks at once: each query value is spread over a register once for all the
-/// blocks, and each register of a block loaded once for all the queries. Each step prefetches a line of `ahead`, a
-/// block.
+/// blocks, and each register of a block loaded once for all the queries. Lines from `ahead` on are prefetched.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn some_blocks<T: Stored, const Q: usize, const B: usize, const L2: bool>(
     queries: [&[f32]; Q],
     blocks: &[T],
-    ahead: Option<&[T]>,
+    ahead: Option<*const T>,
 ) -> [[Block; B]; Q] {
     let dim = queries[0].len();
     let size = dim * LANES;
@@ -107,8 +110,10 @@ fn some_blocks<T: Stored, const Q: usize, const B: usize, const L2: bool>(
     let blocks = blocks.as_ptr();
     let mut sums = [[[_mm256_setzero_ps(); 2]; B]; Q];
     for j in 0..dim {
-        if let Some(ahead) = ahead {
-            _mm_prefetch::<_MM_HINT_T0>(ahead.as_ptr().wrapping_add(j * LANES).cast());
+        if let Some(ahead) = ahead
+            && j % FETCH == 0
+        {
+            _mm_prefetch::<_MM_HINT_T0>(ahead.cast::<u8>().wrapping_add(j / FETCH * LINE).cast());
         }
         let mut x = [[_mm256_setzero_ps(); 2]; B];
         for (i, x) in x.as_flattened_mut().iter_mut().enumerate() {

@@ -5,6 +5,7 @@
 use std::arch::x86_64::*;
 
 use super::floats::{Stored, step};
+use crate::buffer::LINE;
 use crate::kernels::LANES;
 use crate::types::Similarity;
 
@@ -34,6 +35,8 @@ fn flat_by<T: Stored, const L2: bool>(query: &[f32], blocks: &[T], out: &mut [f3
 const QUERIES: usize = 4;
 /// Blocks of a tile: with two sums for each query and block, 24 of the 32 registers.
 const ACROSS: usize = 3;
+/// Dimensions for each line that is prefetched.
+const FETCH: usize = 2;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 pub(super) fn flat_tile<T: Stored>(similarity: Similarity, queries: &[f32], dim: usize, blocks: &[T], out: &mut [f32]) {
@@ -60,7 +63,7 @@ fn tile_by<T: Stored, const L2: bool>(queries: &[f32], dim: usize, blocks: &[T],
 }
 
 /// Scores of all queries against `B` blocks from the front of `blocks`; those of a query stand `row` places behind those
-/// of the one before it. The first tiles prefetch the next blocks, one each, while they compute.
+/// of the one before it. Each tile prefetches a piece of the next blocks while it computes, at about the pace of memory.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 fn tiles<T: Stored, const B: usize, const L2: bool>(
@@ -70,9 +73,10 @@ fn tiles<T: Stored, const B: usize, const L2: bool>(
     out: &mut [f32],
     row: usize,
 ) {
-    let (now, ahead) = blocks.split_at(B * dim * LANES);
+    let (now, behind) = blocks.split_at(B * dim * LANES);
     let query = |i: usize| &queries[i * dim..][..dim];
-    let (count, mut next) = (queries.len() / dim, ahead.chunks_exact(dim * LANES).take(B));
+    let pieces = behind[..now.len().min(behind.len())].chunks(dim.div_ceil(FETCH) * LINE / size_of::<T>());
+    let (count, mut next) = (queries.len() / dim, pieces.map(<[T]>::as_ptr));
     let mut first = 0;
     while first < count {
         let left = count - first;
@@ -92,13 +96,13 @@ fn tiles<T: Stored, const B: usize, const L2: bool>(
 
 /// Scores of `Q` queries against `B` blocks at once: each query value is spread over a register once for all the
 /// blocks, and each register of a block loaded once for all the queries. Even and odd dimensions are summed apart,
-/// whatever `Q` and `B` are, so that every tile gives the same bits. Each step prefetches a line of `ahead`, a block.
+/// whatever `Q` and `B` are, so that every tile gives the same bits. Lines from `ahead` on are prefetched.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 fn some_blocks<T: Stored, const Q: usize, const B: usize, const L2: bool>(
     queries: [&[f32]; Q],
     blocks: &[T],
-    ahead: Option<&[T]>,
+    ahead: Option<*const T>,
 ) -> [[__m512; B]; Q] {
     let dim = queries[0].len();
     let size = dim * LANES;
@@ -107,10 +111,10 @@ fn some_blocks<T: Stored, const Q: usize, const B: usize, const L2: bool>(
     let mut sums = [[[_mm512_setzero_ps(); B]; Q]; 2];
     let mut j = 0;
     while j + 2 <= dim {
+        if let Some(ahead) = ahead {
+            _mm_prefetch::<_MM_HINT_T0>(ahead.cast::<u8>().wrapping_add(j / FETCH * LINE).cast());
+        }
         for (c, sums) in sums.iter_mut().enumerate() {
-            if let Some(ahead) = ahead {
-                _mm_prefetch::<_MM_HINT_T0>(ahead.as_ptr().wrapping_add((j + c) * LANES).cast());
-            }
             // SAFETY: dimension `j + c` is less than `dim`, so its 16 values lie in each of the `B` blocks.
             unsafe { add_dimension::<T, Q, B, L2>(sums, &queries, j + c, blocks, size) };
         }

@@ -6,6 +6,7 @@
 //! `cargo bench --bench kernels -- 384 assign`.
 
 mod limits;
+mod lists;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -44,6 +45,8 @@ struct Case<'a> {
     name: String,
     limit: Limit,
     unit: &'static str,
+    /// Bytes read for each unit of work, where both are worth knowing.
+    bytes: Option<f64>,
     work: Box<dyn FnMut() -> u64 + 'a>,
     best: f64,
 }
@@ -58,6 +61,9 @@ fn main() {
     for kernels in Level::ALL.into_iter().filter_map(at) {
         float_cases(kernels, dim, &memory, &mut cases);
         byte_cases(kernels, dim, &memory, &mut cases);
+        lists::tile_cases(kernels, dim, &memory, &mut cases);
+        lists::sq_cases(kernels, dim, &memory, &mut cases);
+        lists::above_cases(kernels, &mut cases);
     }
     let mut place = 0;
     cases.retain(|case| {
@@ -75,7 +81,21 @@ fn main() {
     for case in &cases {
         let limit = limits.iter().find(|limit| limit.0 == case.limit);
         let share = limit.map_or(String::new(), |limit| format!("{:6.1} %", case.best / limit.1 * 100.0));
-        println!("{:<44} {:>10.2}  {:<12} {share}", case.name, case.best / 1e9, case.unit);
+        let bytes = case.bytes.map_or(String::new(), |bytes| format!("{:8.2} GB/s", case.best * bytes / 1e9));
+        println!("{:<44} {:>10.2}  {:<12} {share}{bytes}", case.name, case.best / 1e9, case.unit);
+    }
+    print_ratios(&cases, Level::Portable, Level::Avx2);
+}
+
+/// Rates of `level` as a share of those of `other`, for the float kernels that read vectors.
+fn print_ratios(cases: &[Case], level: Level, other: Level) {
+    let tail =
+        |case: &Case, level: Level| case.name.strip_prefix(level.name()).map(|tail| tail.trim_start().to_owned());
+    for case in cases.iter().filter(|case| matches!(case.limit, Limit::Cache | Limit::Memory)) {
+        let Some(name) = tail(case, level).filter(|name| !name.contains("bits")) else { continue };
+        if let Some(with) = cases.iter().find(|case| tail(case, other).as_ref() == Some(&name)) {
+            println!("{:<44} {:>10.2}", format!("{} / {}: {name}", level.name(), other.name()), case.best / with.best);
+        }
     }
 }
 
@@ -134,13 +154,6 @@ fn float_cases<'a>(kernels: &'static Kernels, dim: usize, memory: &'a Buffer, ca
             }
         }
     }
-    let scores: Vec<f32> = (0..4096).map(|i| ((i * 7919) % 4096) as f32).collect();
-    let (mut found, mut index) = (vec![0.0; 4096 + LANES], vec![0; 4096 + LANES]);
-    let work = move || {
-        black_box(kernels.above(&scores, 4000.0, 0, &mut found, &mut index));
-        4096
-    };
-    cases.push(case(format!("{:<9} above, 2 % pass", kernels.name()), Limit::None, "G scores/s", work));
 }
 
 fn byte_cases<'a>(kernels: &'static Kernels, dim: usize, memory: &'a Buffer, cases: &mut Vec<Case<'a>>) {
@@ -201,7 +214,7 @@ fn byte_cases<'a>(kernels: &'static Kernels, dim: usize, memory: &'a Buffer, cas
 }
 
 fn case<'a>(name: String, limit: Limit, unit: &'static str, work: impl FnMut() -> u64 + 'a) -> Case<'a> {
-    Case { name, limit, unit, work: Box::new(work), best: 0.0 }
+    Case { name, limit, unit, bytes: None, work: Box::new(work), best: 0.0 }
 }
 
 /// The next `len` bytes of `all`, from the start again at its end.

@@ -59,10 +59,12 @@ struct Table {
     l2: unsafe fn(&[f32], &[f32]) -> f32,
     rows: unsafe fn(Similarity, &[f32], &[f32], &mut [f32]),
     flat_blocks: unsafe fn(Similarity, &[f32], &[f32], &mut [f32]),
+    flat_tile: unsafe fn(Similarity, &[f32], usize, &[f32], &mut [f32]),
     dot16: unsafe fn(&[f32], &[u16]) -> f32,
     l2_16: unsafe fn(&[f32], &[u16]) -> f32,
     rows16: unsafe fn(Similarity, &[f32], &[u16], &mut [f32]),
     flat16_blocks: unsafe fn(Similarity, &[f32], &[u16], &mut [f32]),
+    flat16_tile: unsafe fn(Similarity, &[f32], usize, &[u16], &mut [f32]),
     to_f16: unsafe fn(&[f32], &mut [u16]),
     from_f16: unsafe fn(&[u16], &mut [f32]),
     code_blocks: unsafe fn(u32, &[i8], &[u8], usize, &mut [i32]),
@@ -128,6 +130,16 @@ impl Kernels {
         unsafe { (self.table.flat_blocks)(similarity, query, blocks, out) }
     }
 
+    /// Scores of several queries against the same flat blocks, which are read once for all of them: `queries` are
+    /// row-major, `dim` values each, and `out` holds for each of them a row of 16 places a block. Equal bit for bit to
+    /// [`Kernels::flat_blocks`] of each query at the same level, so that a batch answers as single queries do.
+    pub fn flat_tile(&self, similarity: Similarity, queries: &[f32], dim: usize, blocks: &[f32], out: &mut [f32]) {
+        if check_tile(queries.len(), dim, blocks.len(), out.len()) {
+            // SAFETY: as in `dot`; `check_tile` saw whole queries, whole blocks and a place for every score.
+            unsafe { (self.table.flat_tile)(similarity, queries, dim, blocks, out) }
+        }
+    }
+
     /// As [`Kernels::dot`], `b` in float16: it is widened exactly, so the error is that of `dot`.
     #[must_use]
     pub fn dot16(&self, a: &[f32], b: &[u16]) -> f32 {
@@ -157,6 +169,14 @@ impl Kernels {
         assert_eq!(Some(blocks.len()), out.len().checked_mul(query.len()), "blocks are not out x dim");
         // SAFETY: as in `flat_blocks`.
         unsafe { (self.table.flat16_blocks)(similarity, query, blocks, out) }
+    }
+
+    /// As [`Kernels::flat_tile`], the blocks in float16: equal bit for bit to [`Kernels::flat16_blocks`].
+    pub fn flat16_tile(&self, similarity: Similarity, queries: &[f32], dim: usize, blocks: &[u16], out: &mut [f32]) {
+        if check_tile(queries.len(), dim, blocks.len(), out.len()) {
+            // SAFETY: as in `flat_tile`.
+            unsafe { (self.table.flat16_tile)(similarity, queries, dim, blocks, out) }
+        }
     }
 
     /// Rounds each of `values` to the nearest float16, of two equally near ones the even; 65520 and more in size
@@ -263,6 +283,15 @@ impl std::fmt::Debug for Kernels {
 /// Bytes from one SQ block to the next for a padded query.
 fn sq_stride(bits: u32, query: &[i8], terms: bool) -> usize {
     code_bytes(query.len(), bits) + if terms { TERM_BYTES } else { 0 }
+}
+
+/// Panics unless values of these numbers are whole queries and whole blocks, with one place for each score. Whether
+/// there is a score at all.
+fn check_tile(queries: usize, dim: usize, blocks: usize, out: usize) -> bool {
+    assert!(dim > 0 && queries.is_multiple_of(dim), "queries are not rows of {dim}");
+    assert!(blocks.is_multiple_of(LANES) && (blocks / LANES).is_multiple_of(dim), "blocks are not whole");
+    assert_eq!(Some(out), (queries / dim).checked_mul(blocks / dim), "out is not queries x vectors");
+    out > 0
 }
 
 /// Panics unless `lanes / 16` code blocks of `query.len()` dimensions lie inside `blocks`.

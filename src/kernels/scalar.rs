@@ -18,10 +18,12 @@ pub(super) static KERNELS: Kernels = Kernels {
         l2,
         rows,
         flat_blocks,
+        flat_tile,
         dot16: |a, b| dot(a, &widened(b)),
         l2_16: |a, b| l2(a, &widened(b)),
         rows16: |similarity, query, all, out| rows(similarity, query, &widened(all), out),
         flat16_blocks: |similarity, query, blocks, out| flat_blocks(similarity, query, &widened(blocks), out),
+        flat16_tile: |similarity, all, dim, blocks, out| flat_tile(similarity, all, dim, &widened(blocks), out),
         to_f16: |values, out| values.iter().zip(out).for_each(|(&value, out)| *out = narrow(value)),
         from_f16: |values, out| values.iter().zip(out).for_each(|(&value, out)| *out = widen(value)),
         code_blocks,
@@ -69,6 +71,12 @@ fn flat_blocks(similarity: Similarity, query: &[f32], blocks: &[f32], out: &mut 
             let vector: Vec<f32> = block.iter().skip(v).step_by(LANES).copied().collect();
             *out = score(similarity, query, &vector);
         }
+    }
+}
+
+fn flat_tile(similarity: Similarity, queries: &[f32], dim: usize, blocks: &[f32], out: &mut [f32]) {
+    for (query, out) in queries.chunks_exact(dim).zip(out.chunks_exact_mut(blocks.len() / dim)) {
+        flat_blocks(similarity, query, blocks, out);
     }
 }
 

@@ -36,59 +36,70 @@ pub(super) fn add_products(sum: __m256i, u: [__m256i; 2], q: [__m256i; 2]) -> __
     _mm256_add_epi32(sum, products)
 }
 
-/// Sums of `B` blocks from the front of `blocks`. The next `B` blocks are prefetched, because the CPU's own
-/// prefetchers start anew with each short stream.
+/// Sums of `B` blocks of `PARTS` codes of `BITS` a byte from the front of `blocks`. The next `B` blocks are prefetched,
+/// because the CPU's own prefetchers start anew with each short stream.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn sums<const BITS: i32, const B: usize>(query: &[i8], blocks: &[u8], stride: usize) -> [Sums; B] {
-    let parts = (8 / BITS) as usize;
-    let groups = query.as_chunks::<GROUP>().0.chunks_exact(parts);
+fn sums<const BITS: i32, const PARTS: usize, const B: usize>(query: &[i8], blocks: &[u8], stride: usize) -> [Sums; B] {
+    let groups = query.as_chunks::<GROUP>().0.as_chunks::<PARTS>().0;
     assert!(blocks.len() >= (B - 1) * stride + groups.len() * GROUP_BYTES);
     let blocks = blocks.as_ptr();
-    let (mask, ones) = (_mm256_set1_epi8(((1 << BITS) - 1) as i8), _mm256_set1_epi16(1));
     let mut sums = [[_mm256_setzero_si256(); 2]; B];
-    for (g, group) in groups.enumerate() {
-        let mut codes = [[_mm256_setzero_si256(); 2]; B];
-        for (b, codes) in codes.iter_mut().enumerate() {
+    for (g, group) in groups.iter().enumerate() {
+        let mut q = [_mm256_setzero_si256(); PARTS];
+        for (q, four) in q.iter_mut().zip(group) {
+            *q = _mm256_set1_epi32(i32::from_ne_bytes(four.map(|q| q as u8)));
+        }
+        for (b, sums) in sums.iter_mut().enumerate() {
             let line = b * stride + g * GROUP_BYTES;
             if B > 1 {
                 _mm_prefetch::<_MM_HINT_T0>(blocks.wrapping_add(B * stride + line).cast());
             }
-            for (half, u) in codes.iter_mut().enumerate() {
+            for (half, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: group `g` is one of the query's, so its 64 bytes lie inside block `b`.
-                *u = unsafe { _mm256_loadu_si256(blocks.add(line + half * 32).cast()) };
-            }
-        }
-        for four in group {
-            let q = _mm256_set1_epi32(i32::from_ne_bytes(four.map(|q| q as u8)));
-            let halves = split_signed(q);
-            for (u, sum) in codes.as_flattened_mut().iter_mut().zip(sums.as_flattened_mut()) {
+                let u = unsafe { _mm256_loadu_si256(blocks.add(line + half * 32).cast()) };
                 *sum = if BITS == 8 {
-                    add_products(*sum, split_unsigned(*u), halves)
+                    add_products(*sum, split_unsigned(u), split_signed(q[0]))
                 } else {
-                    let pairs = _mm256_maddubs_epi16(_mm256_and_si256(*u, mask), q);
-                    _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones))
+                    _mm256_add_epi32(*sum, part_products::<BITS, PARTS>(u, q))
                 };
-                // Bits of a neighbour that come down are masked.
-                *u = _mm256_srli_epi16::<BITS>(*u);
             }
         }
     }
     sums
 }
 
+/// The sums of the products of all parts of a group. Those of pairs of dimensions are added as words first: `PARTS`
+/// times `2 * (2^BITS - 1) * 128` at most, which is 7680.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn part_products<const BITS: i32, const PARTS: usize>(mut u: __m256i, q: [__m256i; PARTS]) -> __m256i {
+    let mask = _mm256_set1_epi8(((1 << BITS) - 1) as i8);
+    let mut pairs = _mm256_setzero_si256();
+    for q in q {
+        pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(_mm256_and_si256(u, mask), q));
+        // Bits of a neighbour that come down are masked.
+        u = _mm256_srli_epi16::<BITS>(u);
+    }
+    _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))
+}
+
 /// Hands the sums of `n` blocks to `take`, with their position.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn each<const BITS: i32>(query: &[i8], blocks: &[u8], stride: usize, n: usize, mut take: impl FnMut(usize, Sums)) {
+fn each<const BITS: i32, const PARTS: usize>(
+    (query, blocks, stride): (&[i8], &[u8], usize),
+    n: usize,
+    mut take: impl FnMut(usize, Sums),
+) {
     let mut b = 0;
     while b + AT_ONCE <= n {
-        let sums = sums::<BITS, AT_ONCE>(query, &blocks[b * stride..], stride);
+        let sums = sums::<BITS, PARTS, AT_ONCE>(query, &blocks[b * stride..], stride);
         (b..).zip(sums).for_each(|(b, sums)| take(b, sums));
         b += AT_ONCE;
     }
     for b in b..n {
-        let [sums] = sums::<BITS, 1>(query, &blocks[b * stride..], stride);
+        let [sums] = sums::<BITS, PARTS, 1>(query, &blocks[b * stride..], stride);
         take(b, sums);
     }
 }
@@ -96,12 +107,12 @@ fn each<const BITS: i32>(query: &[i8], blocks: &[u8], stride: usize, n: usize, m
 /// As [`each`], for a width known when it runs.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn each_of(bits: u32, (query, blocks, stride): (&[i8], &[u8], usize), n: usize, take: impl FnMut(usize, Sums)) {
+fn each_of(bits: u32, blocks: (&[i8], &[u8], usize), n: usize, take: impl FnMut(usize, Sums)) {
     match bits {
-        1 => each::<1>(query, blocks, stride, n, take),
-        2 => each::<2>(query, blocks, stride, n, take),
-        4 => each::<4>(query, blocks, stride, n, take),
-        _ => each::<8>(query, blocks, stride, n, take),
+        1 => each::<1, 8>(blocks, n, take),
+        2 => each::<2, 4>(blocks, n, take),
+        4 => each::<4, 2>(blocks, n, take),
+        _ => each::<8, 1>(blocks, n, take),
     }
 }
 

@@ -1,14 +1,13 @@
-//! Float kernels with AVX2, FMA and F16C: pairs, rows, flat blocks, the candidate filter, float16.
+//! Float kernels with AVX2, FMA and F16C: pairs, rows, the candidate filter, float16. Flat blocks: see `flat.rs`.
 //!
 //! Stored vectors are float32 or float16, which a load widens: one body for both. Every sum runs in several registers at once, because one FMA takes 4 cycles and two start each cycle.
 
 use std::arch::x86_64::*;
 
-use crate::kernels::LANES;
 use crate::types::Similarity;
 
 /// Floats in a register.
-const WIDTH: usize = 8;
+pub(super) const WIDTH: usize = 8;
 
 /// A stored number; `u16` holds the bits of a float16.
 pub(super) trait Stored: Copy {
@@ -73,7 +72,7 @@ pub(super) fn l2<T: Stored>(a: &[f32], b: &[T]) -> f32 {
 /// Adds the products (or squared differences) of 8 values to `sum`.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn step<const L2: bool>(sum: __m256, x: __m256, y: __m256) -> __m256 {
+pub(super) fn step<const L2: bool>(sum: __m256, x: __m256, y: __m256) -> __m256 {
     if L2 {
         let d = _mm256_sub_ps(x, y);
         _mm256_fmadd_ps(d, d, sum)
@@ -195,54 +194,10 @@ fn four_rows<T: Stored, const L2: bool>(query: &[f32], rows: &[T]) -> __m128 {
     four_sums(sums[0])
 }
 
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn flat_blocks<T: Stored>(similarity: Similarity, query: &[f32], blocks: &[T], out: &mut [f32]) {
-    match similarity {
-        Similarity::L2 => flat_by::<T, true>(query, blocks, out),
-        Similarity::Dot => flat_by::<T, false>(query, blocks, out),
-    }
-}
+/// Scores that are tested together.
+const TESTED: usize = 4 * WIDTH;
 
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn flat_by<T: Stored, const L2: bool>(query: &[f32], blocks: &[T], out: &mut [f32]) {
-    let size = query.len() * LANES;
-    let (four, rest) = out.as_chunks_mut::<{ 4 * LANES }>();
-    for (i, out) in four.iter_mut().enumerate() {
-        some_blocks::<T, 4, L2>(query, &blocks[i * 4 * size..][..4 * size], out);
-    }
-    let done = four.len() * 4;
-    for (i, out) in rest.chunks_exact_mut(LANES).enumerate() {
-        some_blocks::<T, 1, L2>(query, &blocks[(done + i) * size..][..size], out);
-    }
-}
-
-/// Scores of `B` blocks at once: each query value is spread over a register once for all of them.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn some_blocks<T: Stored, const B: usize, const L2: bool>(query: &[f32], blocks: &[T], out: &mut [f32]) {
-    let size = query.len() * LANES;
-    assert!(blocks.len() == B * size && out.len() == B * LANES);
-    let blocks = blocks.as_ptr();
-    let mut sums = [[_mm256_setzero_ps(); 2]; B];
-    for (j, &value) in query.iter().enumerate() {
-        let q = _mm256_set1_ps(value);
-        for (b, sums) in sums.iter_mut().enumerate() {
-            for (half, sum) in sums.iter_mut().enumerate() {
-                // SAFETY: the 16 values of dimension `j < dim` lie in block `b` of `B`.
-                let x = unsafe { T::load(blocks.add(b * size + j * LANES + half * WIDTH)) };
-                *sum = step::<L2>(*sum, x, q);
-            }
-        }
-    }
-    for (&sum, out) in sums.as_flattened().iter().zip(out.chunks_exact_mut(WIDTH)) {
-        let score = if L2 { _mm256_sub_ps(_mm256_setzero_ps(), sum) } else { sum };
-        // SAFETY: `out` is 8 floats.
-        unsafe { _mm256_storeu_ps(out.as_mut_ptr(), score) };
-    }
-}
-
-/// Candidates are few, so whole registers are tested and the bits of the rare hits walked.
+/// Candidates are few, so one branch tests 32 scores, and the bits of the rare hits are walked.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn above(
     scores: &[f32],
@@ -253,18 +208,30 @@ pub(super) fn above(
 ) -> usize {
     let least = _mm256_set1_ps(threshold);
     let mut count = 0;
-    for (i, scores) in scores.chunks(WIDTH).enumerate() {
-        // SAFETY: the mask keeps the load inside the chunk.
-        let values = unsafe { _mm256_maskload_ps(scores.as_ptr(), first_lanes(scores.len())) };
-        let over = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(values, least)) as u32;
-        let mut over = over & ((1 << scores.len()) - 1);
+    let mut walk = |scores: &[f32], mut over: u32, before: usize| {
         while over != 0 {
             let lane = over.trailing_zeros() as usize;
             out_scores[count] = scores[lane];
-            out_index[count] = first.wrapping_add((i * WIDTH + lane) as u32);
+            out_index[count] = first.wrapping_add((before + lane) as u32);
             count += 1;
             over &= over - 1;
         }
+    };
+    let (many, rest) = scores.as_chunks::<TESTED>();
+    for (i, scores) in many.iter().enumerate() {
+        let mut over = 0;
+        for (g, scores) in scores.as_chunks::<WIDTH>().0.iter().enumerate() {
+            // SAFETY: 8 values.
+            let values = unsafe { _mm256_loadu_ps(scores.as_ptr()) };
+            over |= (_mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(values, least)) as u32) << (g * WIDTH);
+        }
+        walk(scores, over, i * TESTED);
+    }
+    for (i, scores) in rest.chunks(WIDTH).enumerate() {
+        // SAFETY: the mask keeps the load inside the chunk.
+        let values = unsafe { _mm256_maskload_ps(scores.as_ptr(), first_lanes(scores.len())) };
+        let over = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(values, least)) as u32;
+        walk(scores, over & ((1 << scores.len()) - 1), many.len() * TESTED + i * WIDTH);
     }
     count
 }

@@ -38,7 +38,8 @@ fn sums<const PARTS: usize, const CHAINS: usize, const B: usize>(
             }
         }
     }
-    for (c, &four) in last.iter().enumerate() {
+    for c in 0..CHAINS {
+        let Some(&four) = last.get(c) else { break };
         for b in 0..B {
             let line = b * stride + (steps.len() * CHAINS + c) / PARTS * GROUP_BYTES;
             // SAFETY: as above.
@@ -70,10 +71,11 @@ fn part_mask(part: usize, bits: usize) -> __m512i {
     _mm512_set1_epi8((((1 << bits) - 1) << (part * bits)) as u8 as i8)
 }
 
-/// Hands the sums of `n` blocks to `take`, with their position.
+/// Hands the sums of `n` blocks to `take`, with their position: `B` blocks at once, those left over one by one in
+/// `ALONE` chains, because a short list ends as often as it begins.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn each<const PARTS: usize, const CHAINS: usize, const B: usize>(
+fn each<const PARTS: usize, const CHAINS: usize, const B: usize, const ALONE: usize>(
     (query, blocks, stride): (&[i8], &[u8], usize),
     n: usize,
     mut take: impl FnMut(usize, __m512i),
@@ -85,7 +87,7 @@ fn each<const PARTS: usize, const CHAINS: usize, const B: usize>(
         b += B;
     }
     for b in b..n {
-        let [sum] = sums::<PARTS, CHAINS, 1>(query, &blocks[b * stride..], stride);
+        let [sum] = sums::<PARTS, ALONE, 1>(query, &blocks[b * stride..], stride);
         take(b, sum);
     }
 }
@@ -96,10 +98,10 @@ fn each<const PARTS: usize, const CHAINS: usize, const B: usize>(
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 fn each_of(bits: u32, blocks: (&[i8], &[u8], usize), n: usize, take: impl FnMut(usize, __m512i)) {
     match bits {
-        1 => each::<8, 8, 2>(blocks, n, take),
-        2 => each::<4, 4, 4>(blocks, n, take),
-        4 => each::<2, 2, 4>(blocks, n, take),
-        _ => each::<1, 2, 4>(blocks, n, take),
+        1 => each::<8, 8, 2, 8>(blocks, n, take),
+        2 => each::<4, 4, 4, 8>(blocks, n, take),
+        4 => each::<2, 2, 4, 8>(blocks, n, take),
+        _ => each::<1, 2, 4, 8>(blocks, n, take),
     }
 }
 

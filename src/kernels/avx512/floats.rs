@@ -1,4 +1,4 @@
-//! Float kernels with AVX-512: pairs, rows, flat blocks, the candidate filter, float16.
+//! Float kernels with AVX-512: pairs, rows, the candidate filter, float16. Flat blocks: see `flat.rs`.
 //!
 //! Stored vectors are float32 or float16, which a load widens: one body for both. Every sum runs in several registers at once, because one FMA takes 4 cycles and two start each cycle.
 
@@ -67,7 +67,7 @@ pub(super) fn l2<T: Stored>(a: &[f32], b: &[T]) -> f32 {
 /// Adds the products (or squared differences) of 16 values to `sum`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn step<const L2: bool>(sum: __m512, x: __m512, y: __m512) -> __m512 {
+pub(super) fn step<const L2: bool>(sum: __m512, x: __m512, y: __m512) -> __m512 {
     if L2 {
         let d = _mm512_sub_ps(x, y);
         _mm512_fmadd_ps(d, d, sum)
@@ -182,61 +182,11 @@ fn four_rows<T: Stored, const L2: bool>(query: &[f32], rows: &[T]) -> __m128 {
     _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps::<1>(pairs))
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-pub(super) fn flat_blocks<T: Stored>(similarity: Similarity, query: &[f32], blocks: &[T], out: &mut [f32]) {
-    match similarity {
-        Similarity::L2 => flat_by::<T, true>(query, blocks, out),
-        Similarity::Dot => flat_by::<T, false>(query, blocks, out),
-    }
-}
+/// Registers of scores that are tested together.
+const TESTED: usize = 4;
 
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn flat_by<T: Stored, const L2: bool>(query: &[f32], blocks: &[T], out: &mut [f32]) {
-    let size = query.len() * LANES;
-    let (four, rest) = out.as_chunks_mut::<{ 4 * LANES }>();
-    for (i, out) in four.iter_mut().enumerate() {
-        some_blocks::<T, 4, L2>(query, &blocks[i * 4 * size..][..4 * size], out);
-    }
-    let done = four.len() * 4;
-    for (i, out) in rest.chunks_exact_mut(LANES).enumerate() {
-        some_blocks::<T, 1, L2>(query, &blocks[(done + i) * size..][..size], out);
-    }
-}
-
-/// Scores of `B` blocks at once: each query value is spread over a register once for all of them.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn some_blocks<T: Stored, const B: usize, const L2: bool>(query: &[f32], blocks: &[T], out: &mut [f32]) {
-    let size = query.len() * LANES;
-    assert!(blocks.len() == B * size && out.len() == B * LANES);
-    let blocks = blocks.as_ptr();
-    let (pairs, last) = query.as_chunks::<2>();
-    let mut sums = [[_mm512_setzero_ps(); B]; 2];
-    for (j, pair) in pairs.iter().enumerate() {
-        for c in 0..2 {
-            let q = _mm512_set1_ps(pair[c]);
-            for b in 0..B {
-                // SAFETY: dimension `2 j + c` is less than `dim`, so its 16 values lie in block `b` of `B`.
-                let x = unsafe { T::load(blocks.add(b * size + (2 * j + c) * LANES)) };
-                sums[c][b] = step::<L2>(sums[c][b], x, q);
-            }
-        }
-    }
-    for (b, out) in out.chunks_exact_mut(LANES).enumerate() {
-        if let &[value] = last {
-            // SAFETY: the last dimension of block `b`.
-            let x = unsafe { T::load(blocks.add((b + 1) * size - LANES)) };
-            sums[0][b] = step::<L2>(sums[0][b], x, _mm512_set1_ps(value));
-        }
-        let sum = _mm512_add_ps(sums[0][b], sums[1][b]);
-        let score = if L2 { _mm512_sub_ps(_mm512_setzero_ps(), sum) } else { sum };
-        // SAFETY: `out` is 16 floats.
-        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), score) };
-    }
-}
-
-/// `vcompressps` in the register and one full store: the form that writes memory itself is microcode on AMD.
+/// Candidates are few: one branch asks whether any of 64 scores is one, and only then all 64 are sorted out, without a
+/// further branch to guess wrong.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 pub(super) fn above(
     scores: &[f32],
@@ -246,26 +196,57 @@ pub(super) fn above(
     out_index: &mut [u32],
 ) -> usize {
     assert!(out_scores.len().min(out_index.len()) >= scores.len() + LANES);
+    let (out_scores, out_index) = (out_scores.as_mut_ptr(), out_index.as_mut_ptr());
     let least = _mm512_set1_ps(threshold);
-    let lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    let (many, rest) = scores.as_chunks::<{ TESTED * LANES }>();
     let mut count = 0;
-    for (i, scores) in scores.chunks(LANES).enumerate() {
+    for (i, scores) in many.iter().enumerate() {
+        let mut values = [_mm512_setzero_ps(); TESTED];
+        let mut over = [0; TESTED];
+        for g in 0..TESTED {
+            // SAFETY: 16 of the 64 scores.
+            values[g] = unsafe { _mm512_loadu_ps(scores.as_ptr().add(g * LANES)) };
+            over[g] = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(values[g], least);
+        }
+        if over != [0; TESTED] {
+            for g in 0..TESTED {
+                let first = first.wrapping_add(((i * TESTED + g) * LANES) as u32);
+                // SAFETY: `count` is at most the scores seen before, and both outputs have 16 places more than `scores`.
+                unsafe { keep(values[g], over[g], first, out_scores.add(count), out_index.add(count)) };
+                count += over[g].count_ones() as usize;
+            }
+        }
+    }
+    for (i, scores) in rest.chunks(LANES).enumerate() {
         let mask = if scores.len() == LANES { u16::MAX } else { tail(scores.len()) };
         // SAFETY: the mask keeps the load inside the chunk.
         let values = unsafe { _mm512_maskz_loadu_ps(mask, scores.as_ptr()) };
         let over = _mm512_mask_cmp_ps_mask::<_CMP_GT_OQ>(mask, values, least);
-        if over == 0 {
-            continue;
+        if over != 0 {
+            let first = first.wrapping_add(((many.len() * TESTED + i) * LANES) as u32);
+            // SAFETY: as above.
+            unsafe { keep(values, over, first, out_scores.add(count), out_index.add(count)) };
+            count += over.count_ones() as usize;
         }
-        let index = _mm512_add_epi32(lanes, _mm512_set1_epi32(first.wrapping_add((i * LANES) as u32) as i32));
-        // SAFETY: `count` is at most the scores seen before, and both outputs have 16 places more than `scores`.
-        unsafe {
-            _mm512_storeu_ps(out_scores.as_mut_ptr().add(count), _mm512_maskz_compress_ps(over, values));
-            _mm512_storeu_si512(out_index.as_mut_ptr().add(count).cast(), _mm512_maskz_compress_epi32(over, index));
-        }
-        count += over.count_ones() as usize;
     }
     count
+}
+
+/// Writes the values in `over` and their positions, counted from `first`. `vcompressps` in the register and one full
+/// store: the form that writes memory itself is microcode on AMD.
+///
+/// # Safety
+/// The CPU has the instructions of this level, and both outputs have 16 places.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+unsafe fn keep(values: __m512, over: u16, first: u32, scores: *mut f32, index: *mut u32) {
+    let lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    let position = _mm512_add_epi32(lanes, _mm512_set1_epi32(first as i32));
+    // SAFETY: as the caller says.
+    unsafe {
+        _mm512_storeu_ps(scores, _mm512_maskz_compress_ps(over, values));
+        _mm512_storeu_si512(index.cast(), _mm512_maskz_compress_epi32(over, position));
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]

@@ -5,6 +5,7 @@
 
 mod assign;
 mod codes;
+mod flat;
 mod floats;
 mod pq;
 
@@ -16,11 +17,13 @@ pub(super) static KERNELS: Kernels = Kernels {
         dot: floats::dot,
         l2: floats::l2,
         rows: floats::rows,
-        flat_blocks: floats::flat_blocks,
+        flat_blocks: flat::flat_blocks,
+        flat_tile: flat::flat_tile,
         dot16: floats::dot,
         l2_16: floats::l2,
         rows16: floats::rows,
-        flat16_blocks: floats::flat_blocks,
+        flat16_blocks: flat::flat_blocks,
+        flat16_tile: flat::flat_tile,
         to_f16: floats::to_f16,
         from_f16: floats::from_f16,
         code_blocks: codes::code_blocks,

@@ -2,6 +2,7 @@
 //!
 //! Stored vectors are float32 or float16, which a load widens: one body for both.
 
+use bytemuck::cast;
 use wide::f32x8;
 
 use crate::kernels::LANES;
@@ -32,12 +33,12 @@ impl Stored for u16 {
 }
 
 pub(super) fn dot<T: Stored>(a: &[f32], b: &[T]) -> f32 {
-    let [sum] = some_rows::<T, 1, false>(a, b);
+    let [sum] = some_rows::<T, 1, 4, false>(a, b);
     sum
 }
 
 pub(super) fn l2<T: Stored>(a: &[f32], b: &[T]) -> f32 {
-    let [sum] = some_rows::<T, 1, true>(a, b);
+    let [sum] = some_rows::<T, 1, 4, true>(a, b);
     sum
 }
 
@@ -64,47 +65,50 @@ fn rows_by<T: Stored, const L2: bool>(query: &[f32], rows: &[T], out: &mut [f32]
     let sign = if L2 { -1.0 } else { 1.0 };
     let (four, rest) = out.as_chunks_mut::<4>();
     for (i, out) in four.iter_mut().enumerate() {
-        *out = some_rows::<T, 4, L2>(query, &rows[i * 4 * dim..][..4 * dim]).map(|sum| sum * sign);
+        *out = some_rows::<T, 4, 1, L2>(query, &rows[i * 4 * dim..][..4 * dim]).map(|sum| sum * sign);
     }
     let done = four.len() * 4;
     for (i, out) in rest.iter_mut().enumerate() {
-        let [sum] = some_rows::<T, 1, L2>(query, &rows[(done + i) * dim..][..dim]);
+        let [sum] = some_rows::<T, 1, 4, L2>(query, &rows[(done + i) * dim..][..dim]);
         *out = sum * sign;
     }
 }
 
-/// Sums of `R` rows that follow each other, in four registers together: `4 / R` chains a row.
+/// Sums of `R` rows that follow each other, in `C` chains each. Slices of one length, cut before the loop, leave no
+/// bounds to check in it.
 #[inline(always)]
-fn some_rows<T: Stored, const R: usize, const L2: bool>(query: &[f32], rows: &[T]) -> [f32; R] {
+fn some_rows<T: Stored, const R: usize, const C: usize, const L2: bool>(query: &[f32], rows: &[T]) -> [f32; R] {
     let dim = query.len();
-    let chains = 4 / R;
-    let mut sums = [f32x8::ZERO; 4];
-    let mut j = 0;
-    while j + chains * WIDTH <= dim {
-        for c in 0..chains {
-            let at = j + c * WIDTH;
-            let q = load(&query[at..at + WIDTH]);
+    let steps = query.as_chunks::<WIDTH>().0.as_chunks::<C>().0;
+    let mut whole = [&[][..]; R];
+    for (r, whole) in whole.iter_mut().enumerate() {
+        *whole = &rows[r * dim..][..dim].as_chunks::<WIDTH>().0.as_chunks::<C>().0[..steps.len()];
+    }
+    let mut sums = [[f32x8::ZERO; R]; C];
+    for (s, step_values) in steps.iter().enumerate() {
+        for c in 0..C {
+            let q = f32x8::from(step_values[c]);
             for r in 0..R {
-                let x = load(&rows[r * dim + at..r * dim + at + WIDTH]);
-                sums[c * R + r] = step::<L2>(sums[c * R + r], x, q);
+                sums[c][r] = step::<L2>(sums[c][r], T::load(whole[r][s][c]), q);
             }
         }
-        j += chains * WIDTH;
     }
-    while j < dim {
-        let end = dim.min(j + WIDTH);
-        let q = load(&query[j..end]);
+    let row = |r: usize| &rows[r * dim..][..dim];
+    for j in (steps.len() * C..dim / WIDTH).map(|eight| eight * WIDTH) {
+        let q = load(&query[j..j + WIDTH]);
         for r in 0..R {
-            sums[r] = step::<L2>(sums[r], load(&rows[r * dim + j..r * dim + end]), q);
+            sums[0][r] = step::<L2>(sums[0][r], load(&row(r)[j..j + WIDTH]), q);
         }
-        j = end;
     }
-    for other in R..4 {
-        sums[other % R] += sums[other];
+    if dim % WIDTH > 0 {
+        let q = load_last(query, dim % WIDTH);
+        for r in 0..R {
+            sums[0][r] = step::<L2>(sums[0][r], load_last(row(r), dim % WIDTH), q);
+        }
     }
     let mut out = [0.0; R];
     for r in 0..R {
-        out[r] = sums[r].reduce_add();
+        out[r] = (1..C).fold(sums[0][r], |sum, c| sum + sums[c][r]).reduce_add();
     }
     out
 }
@@ -120,6 +124,15 @@ fn load<T: Stored>(values: &[T]) -> f32x8 {
     T::load(part)
 }
 
+/// The last `left` (fewer than 8) values, the other lanes 0: of 8 values where there are as many, because copying a
+/// length known only when it runs is a call.
+#[inline(always)]
+fn load_last<T: Stored>(values: &[T], left: usize) -> f32x8 {
+    let Some(last) = values.last_chunk::<WIDTH>() else { return load(values) };
+    let mask: [u32; WIDTH] = std::array::from_fn(|lane| if lane + left >= WIDTH { u32::MAX } else { 0 });
+    T::load(*last) & cast::<[u32; WIDTH], f32x8>(mask)
+}
+
 pub(super) fn flat_blocks<T: Stored>(similarity: Similarity, query: &[f32], blocks: &[T], out: &mut [f32]) {
     match similarity {
         Similarity::L2 => flat_by::<T, true>(query, blocks, out),
@@ -127,37 +140,54 @@ pub(super) fn flat_blocks<T: Stored>(similarity: Similarity, query: &[f32], bloc
     }
 }
 
+/// Blocks scored at once: their sums are 12 of the 16 registers.
+const AT_ONCE: usize = 3;
+
 fn flat_by<T: Stored, const L2: bool>(query: &[f32], blocks: &[T], out: &mut [f32]) {
     let size = query.len() * LANES;
-    let (two, rest) = out.as_chunks_mut::<{ 2 * LANES }>();
-    for (i, out) in two.iter_mut().enumerate() {
-        let (first, second) = blocks[i * 2 * size..][..2 * size].split_at(size);
-        some_blocks::<T, 2, L2>(query, [first, second], out);
+    let (some, rest) = out.as_chunks_mut::<{ AT_ONCE * LANES }>();
+    for (i, out) in some.iter_mut().enumerate() {
+        some_blocks::<T, AT_ONCE, L2>(query, &blocks[i * AT_ONCE * size..][..AT_ONCE * size], out);
     }
-    let done = two.len() * 2;
+    let done = some.len() * AT_ONCE;
     for (i, out) in rest.chunks_exact_mut(LANES).enumerate() {
-        some_blocks::<T, 1, L2>(query, [&blocks[(done + i) * size..][..size]], out);
+        some_blocks::<T, 1, L2>(query, &blocks[(done + i) * size..][..size], out);
     }
 }
 
 /// Scores of `B` blocks at once: each query value is spread over a register once for all of them.
 #[inline(always)]
-fn some_blocks<T: Stored, const B: usize, const L2: bool>(query: &[f32], blocks: [&[T]; B], out: &mut [f32]) {
-    let blocks = blocks.map(|block| &block.as_chunks::<LANES>().0[..query.len()]);
+fn some_blocks<T: Stored, const B: usize, const L2: bool>(query: &[f32], blocks: &[T], out: &mut [f32]) {
+    let lines = blocks.as_chunks::<WIDTH>().0.as_chunks::<2>().0;
+    let mut starts = [&[][..]; B];
+    for (b, start) in starts.iter_mut().enumerate() {
+        *start = &lines[b * query.len()..][..query.len()];
+    }
     let mut sums = [[f32x8::ZERO; 2]; B];
     for (j, &value) in query.iter().enumerate() {
         let q = f32x8::splat(value);
         for b in 0..B {
-            let (low, high) = blocks[b][j].split_at(WIDTH);
-            sums[b] = [step::<L2>(sums[b][0], load(low), q), step::<L2>(sums[b][1], load(high), q)];
+            for half in 0..2 {
+                sums[b][half] = step::<L2>(sums[b][half], T::load(starts[b][j][half]), q);
+            }
         }
     }
-    for (&sum, out) in sums.as_flattened().iter().zip(out.chunks_exact_mut(WIDTH)) {
-        out.copy_from_slice(&(if L2 { f32x8::ZERO - sum } else { sum }).to_array());
+    for (&sum, out) in sums.as_flattened().iter().zip(out.as_chunks_mut::<WIDTH>().0) {
+        *out = (if L2 { f32x8::ZERO - sum } else { sum }).to_array();
     }
 }
 
-/// Candidates are few, so whole registers are tested and the bits of the rare hits walked.
+/// One query after the other: its sums alone keep the adders busy, so that reading the blocks once gains nothing.
+pub(super) fn flat_tile<T: Stored>(similarity: Similarity, queries: &[f32], dim: usize, blocks: &[T], out: &mut [f32]) {
+    for (query, out) in queries.chunks_exact(dim).zip(out.chunks_exact_mut(blocks.len() / dim)) {
+        flat_blocks(similarity, query, blocks, out);
+    }
+}
+
+/// Scores that are tested together.
+const TESTED: usize = 4 * WIDTH;
+
+/// Candidates are few, so one branch tests 32 scores, and the bits of the rare hits are walked.
 pub(super) fn above(
     scores: &[f32],
     threshold: f32,
@@ -167,15 +197,26 @@ pub(super) fn above(
 ) -> usize {
     let least = f32x8::splat(threshold);
     let mut count = 0;
-    for (i, scores) in scores.chunks(WIDTH).enumerate() {
-        let mut over = load(scores).simd_gt(least).to_bitmask() & ((1 << scores.len()) - 1);
+    let mut walk = |scores: &[f32], mut over: u32, before: usize| {
         while over != 0 {
             let lane = over.trailing_zeros() as usize;
             out_scores[count] = scores[lane];
-            out_index[count] = first.wrapping_add((i * WIDTH + lane) as u32);
+            out_index[count] = first.wrapping_add((before + lane) as u32);
             count += 1;
             over &= over - 1;
         }
+    };
+    let (many, rest) = scores.as_chunks::<TESTED>();
+    for (i, scores) in many.iter().enumerate() {
+        let mut over = 0;
+        for (g, values) in scores.as_chunks::<WIDTH>().0.iter().enumerate() {
+            over |= f32x8::from(*values).simd_gt(least).to_bitmask() << (g * WIDTH);
+        }
+        walk(scores, over, i * TESTED);
+    }
+    for (i, scores) in rest.chunks(WIDTH).enumerate() {
+        let over = load(scores).simd_gt(least).to_bitmask() & ((1 << scores.len()) - 1);
+        walk(scores, over, many.len() * TESTED + i * WIDTH);
     }
     count
 }

@@ -1,0 +1,72 @@
+//! Tiles of several queries: at every level the bits of one query after the other.
+
+use super::*;
+
+/// Numbers of queries around the tiles of all levels.
+const QUERIES: [usize; 9] = [0, 1, 2, 3, 4, 5, 7, 8, 13];
+
+/// Asserts that `tile` fills a row of scores for each query as `single` does, and nothing beside them.
+fn assert_rows(
+    (queries, dim, vectors): (&[f32], usize, usize),
+    tile: impl Fn(&[f32], &mut [f32]),
+    single: impl Fn(&[f32], &mut [f32]),
+    what: &str,
+) {
+    let n = queries.len() / dim * vectors;
+    let (mut got, mut want) = (vec![7.0; n + 2], vec![7.0; n + 2]);
+    tile(queries, &mut got[1..=n]);
+    for (q, query) in queries.chunks_exact(dim).enumerate() {
+        single(query, &mut want[1 + q * vectors..][..vectors]);
+    }
+    let bits = |scores: &[f32]| scores.iter().map(|score| score.to_bits()).collect::<Vec<u32>>();
+    assert_eq!(bits(&got), bits(&want), "{what}");
+}
+
+#[test]
+fn a_tile_scores_each_query_as_alone() {
+    let mut rng = Rng::new(10);
+    for dim in DIMS {
+        for n in COUNTS {
+            // Every number of queries would make the long dimensions slow: they go through all of them in turn.
+            for count in QUERIES.into_iter().filter(|count| dim <= 33 || count % 3 == n % 3) {
+                let queries = &floats(count * dim + 1, &mut rng)[1..];
+                let blocks = &floats(n * dim * LANES + 1, &mut rng)[1..];
+                let mut halves = vec![0; blocks.len()];
+                best().to_f16(blocks, &mut halves);
+                for similarity in [L2, Dot] {
+                    for k in Level::ALL.into_iter().filter_map(at) {
+                        let what = format!("{k:?} {similarity:?} {count} queries, {n} blocks, dim {dim}");
+                        assert_rows(
+                            (queries, dim, n * LANES),
+                            |queries, out| k.flat_tile(similarity, queries, dim, blocks, out),
+                            |query, out| k.flat_blocks(similarity, query, blocks, out),
+                            &what,
+                        );
+                        assert_rows(
+                            (queries, dim, n * LANES),
+                            |queries, out| k.flat16_tile(similarity, queries, dim, &halves, out),
+                            |query, out| k.flat16_blocks(similarity, query, &halves, out),
+                            &format!("{what}, halves"),
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_lengths_of_tiles_panic() {
+    let k = best();
+    let calls: [&(dyn Fn() + std::panic::RefUnwindSafe); 6] = [
+        &|| k.flat_tile(L2, &[0.0; 7], 3, &[0.0; 48], &mut [0.0; 32]),
+        &|| k.flat_tile(L2, &[0.0; 6], 3, &[0.0; 47], &mut [0.0; 32]),
+        &|| k.flat_tile(Dot, &[0.0; 6], 3, &[0.0; 64], &mut [0.0; 32]),
+        &|| k.flat_tile(Dot, &[0.0; 6], 3, &[0.0; 48], &mut [0.0; 33]),
+        &|| k.flat_tile(Dot, &[], 0, &[], &mut []),
+        &|| k.flat16_tile(Dot, &[0.0; 6], 3, &[0; 48], &mut [0.0; 16]),
+    ];
+    for (i, call) in calls.into_iter().enumerate() {
+        assert!(std::panic::catch_unwind(call).is_err(), "call {i} went through");
+    }
+}

@@ -50,10 +50,12 @@ def measure(a, api, data, folder):
 
 def tables(r):
     raw = r["raw_bytes"]
-    return [f"Ours, durable: {r['ours_s']:.2f} s ({r['upserts_per_s']:,.0f} upserts a second, then "
-            f"{median(t['phases']['job'] for t in r['turns']):.2f} s of training); faiss IVFFlat, in memory: train {r['faiss_train_s']:.2f} s, "
-            f"add {r['faiss_add_s']:.2f} s; faiss / ours {r['ratio']:.2f} (median of {len(r['turns'])} turns).",
-            f"Stored: {r['stored_bytes']:,} bytes, {r['stored_bytes'] / raw:.2f} of the raw vectors; the file has {r['file_bytes']:,}."]
+    job_s = median(t["phases"]["job"] for t in r["turns"])
+    return [f"Ours, durable: {r['ours_s']:.2f} s ({r['upserts_per_s']:,.0f} upserts a second, then {job_s:.2f} s of training); "
+            f"faiss IVFFlat, in memory: train {r['faiss_train_s']:.2f} s, add {r['faiss_add_s']:.2f} s; faiss / ours "
+            f"{r['ratio']:.2f}. Turns: {len(r['turns'])}.",
+            f"Stored: {r['stored_bytes']:,} bytes, {r['stored_bytes'] / raw:.2f} of the raw vectors; the file has "
+            f"{r['file_bytes']:,}."]
 
 
 def measure_memory(a, api, data, folder):
@@ -80,12 +82,13 @@ def measure_memory(a, api, data, folder):
 
 
 def memory_tables(r):
-    lines = ["| cache | limit MB | grown / raw vectors | cache MB | resident MB | opened in s | recall@10 | QPS, 1 thread | batch QPS | "
-             "hits | misses |", "|" + "---|" * 11]
+    lines = ["| cache | limit MB | grown / raw vectors | cache MB | resident MB | opened in s | recall@10 | QPS, 1 thread | "
+             "batch QPS | hits | misses |", "|" + "---|" * 11]
     for name in ("cached", "codes_only"):
         x = r[name]
-        lines.append(f"| {name.replace('_', ' ')} | {x['limit'] / 1e6:,.0f} | {x['grown_of_raw']:.3f} | {x['cache_bytes'] / 1e6:,.0f} | "
-                     f"{x['resident_bytes'] / 1e6:,.0f} | {x['open_s']:.3f} | {x['recall']:.4f} | {x['qps']:,.0f} | "
-                     f"{x['batch_qps']:,.0f} | {x['cache_hits']:,} | {x['cache_misses']:,} |")
-    return lines + ["", f"Raw vectors: {r['raw_bytes'] / 1e6:,.0f} MB; a code has {r['code_bytes']} bytes. Queries by default options, "
-                    "after every query was answered once."]
+        lines.append(f"| {name.replace('_', ' ')} | {x['limit'] / 1e6:,.0f} | {x['grown_of_raw']:.3f} | "
+                     f"{x['cache_bytes'] / 1e6:,.0f} | {x['resident_bytes'] / 1e6:,.0f} | {x['open_s']:.3f} | "
+                     f"{x['recall']:.4f} | {x['qps']:,.0f} | {x['batch_qps']:,.0f} | {x['cache_hits']:,} | "
+                     f"{x['cache_misses']:,} |")
+    return lines + ["", f"Raw vectors: {r['raw_bytes'] / 1e6:,.0f} MB; a code has {r['code_bytes']} bytes. Queries by default "
+                    "options, after every query was answered once."]

@@ -90,7 +90,7 @@ def main():
     ap.add_argument("--rows", type=int, help="that many vectors of each dataset")
     ap.add_argument("--threads", type=int, default=2)
     ap.add_argument("--targets", type=float, nargs="+", default=[0.90, 0.95, 0.99])
-    ap.add_argument("--queries", type=int, default=10_000)
+    ap.add_argument("--queries", type=int, default=5000)
     ap.add_argument("--tune", type=int, default=1000, help="most queries that settings are searched on")
     ap.add_argument("--batch", type=int, default=1000, help="queries of a batch")
     ap.add_argument("--rounds", type=int, default=5)

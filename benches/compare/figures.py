@@ -28,16 +28,17 @@ def newest(folder):
 def measured(row):
     """The values of a row as one cell: "0.95: 2.31, 0.99: 1.87"."""
     def shown(v):
-        x = "not reached" if v["value"] is None else f"{v['value']:.{3 if v['value'] < 1.1 else 2 if v['value'] < 10 else 1}f}"
-        return f"{v['at']}: {x}" if v["at"] else x
+        x = v["value"]
+        text = "not reached" if x is None else f"{x:.{3 if x < 1.3 else 2 if x < 10 else 1}f}"
+        return f"{v['at']}: {text}" if v["at"] else text
     return ", ".join(map(shown, row["measured"])) + ("" if row["met"] else " (**missed**)")
 
 
 def table(runs):
     if not runs:
         return ["No run of `make bench-compare` is kept yet."]
-    lines = ["| what | goal | " + " | ".join(f"{name}, {doc['data']['n']:,} x {doc['data']['dim']}" for name, (_, doc) in runs.items()) + " |",
-             "|" + "---|" * (2 + len(runs))]
+    heads = [f"{name}, {doc['data']['n']:,} x {doc['data']['dim']}" for name, (_, doc) in runs.items()]
+    lines = ["| what | goal | " + " | ".join(heads) + " |", "|" + "---|" * (2 + len(runs))]
     cells = [{(row["what"], row["goal"]): measured(row) for row in doc["goals"]} for _, doc in runs.values()]
     for what, goal in dict.fromkeys(key for column in cells for key in column):
         lines.append(f"| {what} | {goal} | " + " | ".join(column.get((what, goal), "") for column in cells) + " |")

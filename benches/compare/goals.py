@@ -60,11 +60,12 @@ def of_search(r):
     return [
         row("search", "search, plain cache, 1 thread: ours with default settings / faiss' best IVF kind", ">= 2.0",
             p.against("ours", ("0.95", "0.99"), ivf, lambda x: x >= 2.0)),
-        row("search", "the same / hnswlib (M 16)", ">= 1.5", p.against("ours", ("0.95", "0.99"), ("hnswlib",), lambda x: x >= 1.5)),
+        row("search", "the same / hnswlib (M 16)", ">= 1.5",
+            p.against("ours", ("0.95", "0.99"), ("hnswlib",), lambda x: x >= 1.5)),
         row("search", "2-thread batches: ours / faiss' best IVF kind", ">= 1.3",
             p.against("ours", every, ivf, lambda x: x >= 1.3, "batch_qps")),
-        row("search", "search, sealed cache (every probed byte decrypted for each query), 1 thread: ours / faiss IVFFlat on plaintext",
-            ">= 2.5", p.against("ours sealed", ("0.95",), flat, lambda x: x >= 2.5)),
+        row("search", "search, sealed cache (every probed byte decrypted for each query), 1 thread: ours / faiss IVFFlat on "
+            "plaintext", ">= 2.5", p.against("ours sealed", ("0.95",), flat, lambda x: x >= 2.5)),
         row("search", "sealed cache: ours / faiss' best IVF kind on plaintext", ">= 1.2",
             p.against("ours sealed", ("0.95",), ivf, lambda x: x >= 1.2)),
         row("search", "sealed / plain, ours", ">= 0.5",
@@ -79,11 +80,12 @@ def of_search(r):
 def of_train(r):
     faiss, other = r["ratios"].get("faiss", {}), r["ratios"].get("superkmeans", {})
     return [
-        row("train", "training as search sees it: flat lists, vectors scanned at recall@10 0.95, ours / faiss (10 iterations, 256 "
-            "vectors a list)", "<= 1.03", [value("", faiss.get("scanned"), lambda x: x <= 1.03)]),
+        row("train", "training as search sees it: flat lists, vectors scanned at recall@10 0.95, ours / faiss (10 iterations, "
+            "256 vectors a list)", "<= 1.03", [value("", faiss.get("scanned"), lambda x: x <= 1.03)]),
         row("train", "list balance k sum(size^2) / n^2", "<= 1.2",
             [value("", r["medians"]["ours"]["balance"], lambda x: x <= 1.2)]),
-        row("train", "time of that training: faiss / ours", ">= 15", [value("clustering", faiss.get("time"), lambda x: x >= 15)]),
+        row("train", "time of that training: faiss / ours", ">= 15",
+            [value("clustering", faiss.get("time"), lambda x: x >= 15)]),
         row("train", "time of that training: superkmeans (hierarchical, 2 refinements) / ours, at scanned vectors no worse",
             ">= 2.0, <= 1", [value("clustering", other.get("time"), lambda x: x >= 2.0),
                              value("scanned, ours / its", other.get("scanned"), lambda x: x <= 1)]),
@@ -96,7 +98,8 @@ def of_build(r):
 
 
 def of_memory(r):
-    return [row("memory", "resident bytes, plain cache, default quantizer, against raw float32: without cached vectors, with", "<= 0.5, <= 1.4",
+    return [row("memory", "resident bytes, plain cache, default quantizer, against raw float32: without cached vectors, with",
+                "<= 0.5, <= 1.4",
                 [value("without", r["codes_only"]["grown_of_raw"], lambda x: x <= 0.5),
                  value("with", r["cached"]["grown_of_raw"], lambda x: x <= 1.4)])]
 

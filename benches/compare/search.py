@@ -46,8 +46,8 @@ def measure(a, api, data):
             if point:
                 point.update({name: median(x[name] for x in point["rounds"]) for name in point["rounds"][0]})
         engine.close()
-    return dict(targets=a.targets, lists=shared.lists, kmeans_s=shared.seconds, tuned_on=tune, queries=len(queries), batch=a.batch,
-                rounds=a.rounds, seconds=a.seconds, threads=a.threads, engines=rows)
+    return dict(targets=a.targets, lists=shared.lists, kmeans_s=shared.seconds, tuned_on=tune, queries=len(queries),
+                batch=a.batch, rounds=a.rounds, seconds=a.seconds, threads=a.threads, engines=rows)
 
 
 def tuned(a, engine, data, queries, tune):
@@ -58,6 +58,9 @@ def tuned(a, engine, data, queries, tune):
     for target, best in found.items():
         for point in best.values():
             point.pop("rate")       # it chose; what counts is timed in turns
+            if point is not best["single"] and point["setting"] == best["single"]["setting"]:
+                point.update(best["single"])
+                continue
             point["held_out"] = data.recall(engine.search(queries[tune:], point["setting"], a.threads), K, tune)
             if engine.family == "ours":
                 point["work"] = engine.work(queries[:tune], point["setting"])
@@ -84,10 +87,10 @@ def words(setting):
 
 def tables(r):
     """In Markdown: every engine, then every engine at every recall."""
+    kmeans = ", ".join(f"{s:.1f} s ({metric})" for metric, s in r["kmeans_s"].items())
     lines = [f"{r['lists']:,} lists; settings searched on {r['tuned_on']:,} queries, recall held out: of the others; batches of "
-             f"{r['batch']:,} on {r['threads']} threads (ours also on 1); medians of {r['rounds']} rounds of {r['seconds']} s. faiss's "
-             "k-means, which counts as training of each of its kinds, took "
-             + ", ".join(f"{s:.1f} s ({metric})" for metric, s in r["kmeans_s"].items()) + ".", "",
+             f"{r['batch']:,} on {r['threads']} threads (ours also on 1); medians of {r['rounds']} rounds of {r['seconds']} s. "
+             f"faiss's k-means, which counts as training of each of its kinds, took {kmeans}.", "",
              "| engine | train s | add s | code bytes | MB in memory |", "|---|---|---|---|---|"]
     for name, x in r["engines"].items():
         if "error" in x:
@@ -98,8 +101,8 @@ def tables(r):
                      f"{x['build'].get('code_bytes', '')} | {x['bytes'] / 1e6:,.0f} |")
     ran = {name: x["points"] for name, x in r["engines"].items() if "points" in x}
     for target in next(iter(ran.values()), {}):
-        lines += ["", f"recall@10 {target}:", "", "| engine | setting | recall | held out | QPS, 1 thread | p50 ms | p99 ms | busy | "
-                  "batch setting | recall | held out | batch QPS | on 1 thread |", "|" + "---|" * 13]
+        lines += ["", f"recall@10 {target}:", "", "| engine | setting | recall | held out | QPS, 1 thread | p50 ms | p99 ms | "
+                  "busy | batch setting | recall | held out | batch QPS | on 1 thread |", "|" + "---|" * 13]
         for name, points in ran.items():
             if not (p := points[target]):
                 lines.append(f"| {name} | never |" + " |" * 11)

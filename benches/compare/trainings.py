@@ -5,6 +5,7 @@ worth is the number of vectors in the lists that must be looked into for recall@
 no stopping rule, exact scores, a share of a list where two neighbouring numbers of probes enclose the recall.
 """
 import time
+from contextlib import suppress
 from statistics import median
 
 import faiss
@@ -20,7 +21,7 @@ TARGET = 0.95
 
 
 def measure(a, api, data, folder):
-    lists, queries = plain_lists(data.n), np.ascontiguousarray(data.queries[:min(a.queries, 5000)])
+    lists, queries = plain_lists(data.n), data.queries[:a.queries]
     turns = []
     for turn in range(a.trainings):
         say(f"training, turn {turn + 1} of {a.trainings}")
@@ -45,16 +46,13 @@ def peers(a, data, lists, turn):
         return k.centroids
 
     def superkmeans():
+        from superkmeans import SuperKMeans
         k = SuperKMeans(lists, data.dim, hierarchical=True, iters_refinement=2, n_threads=a.threads, seed=42 + turn)
         return k.train(data.base)
     faiss.omp_set_num_threads(a.threads)
-    made = {"faiss": lambda: of_faiss(False), "faiss spherical": lambda: of_faiss(True)}
-    try:
-        from superkmeans import SuperKMeans
-    except ImportError as missing:
-        say(f"superkmeans: {missing}")
-        return made
-    return made | {"superkmeans": superkmeans}
+    with suppress(ImportError):     # its row will say so
+        import superkmeans as _     # before the clock runs
+    return {"faiss": lambda: of_faiss(False), "faiss spherical": lambda: of_faiss(True), "superkmeans": superkmeans}
 
 
 def ours(a, api, data, path, lists, queries, turn):
@@ -136,9 +134,9 @@ def compared(turns):
 
 
 def tables(r):
-    lines = [f"{r['lists']:,} flat lists, turns: {len(r['turns'])}; vectors scanned at recall@10 {r['target']} of {r['queries']:,} queries, "
-             "with as many probes for each. Ours: the phase \"clustering\" of a job, and the whole job, which also reads, "
-             "encodes, measures its recall curve and makes all durable.", "",
+    lines = [f"{r['lists']:,} flat lists; turns: {len(r['turns'])}. Vectors scanned: at recall@10 {r['target']} of "
+             f"{r['queries']:,} queries, with as many probes for each. Ours: the phase \"clustering\" of a job, and the whole job, which also "
+             "reads, encodes, measures its recall curve and makes all durable.", "",
              "| clustering | s | whole job s | vectors scanned | balance |", "|---|---|---|---|---|"]
     for name in r["turns"][0]:
         if name not in r["medians"]:
@@ -147,5 +145,5 @@ def tables(r):
         x = r["medians"][name]
         job = f"{x['job_s']:.2f}" if "job_s" in x else ""
         lines.append(f"| {name} | {x['seconds']:.2f} | {job} | {x['scanned']:,.0f} | {x['balance']:.3f} |")
-    phases = {name: median(t["ours"]["phases"][name] for t in r["turns"]) for name in r["turns"][0]["ours"]["phases"]}
-    return lines + ["", "Phases of our job: " + ", ".join(f"{name} {s:.2f} s" for name, s in phases.items() if name != "job") + "."]
+    phases = {name: median(t["ours"]["phases"][name] for t in r["turns"]) for name in capi.PHASES}
+    return lines + ["", "Phases of our job: " + ", ".join(f"{name} {s:.2f} s" for name, s in phases.items()) + "."]

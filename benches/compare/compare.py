@@ -7,7 +7,7 @@
 search (search.py), train (trainings.py), build and memory (builds.py) are measured by themselves and may be run again alone:
 what the file of the same day and dataset holds of other parts is kept, and each part says which commit it is of. Every
 figure is a ratio to a peer that did the same work in turns with us, or has its goal (goals.py). Writes
-DATE-compare-NAME.json and .md, with --quick DATE-compare-NAME-quick.
+DATE-compare-NAME.json and .md; DATE-compare-NAME-short where --quick or --rows made it short, which figures.py leaves out.
 """
 import argparse
 import json
@@ -58,15 +58,15 @@ def kept(a, doc, name):
     if not path or not path.exists():
         return {}
     old = json.loads(path.read_text())
-    return old["parts"] if all(old[f] == doc[f] for f in ("machine", "data", "faiss", "quick")) else {}
+    return old["parts"] if all(old[f] == doc[f] for f in ("machine", "data", "faiss", "short")) else {}
 
 
 def run(a, api, data):
     from importlib.metadata import version
-    doc = dict(heading(api), quick=a.quick, data=dict(data.info, name=data.name, n=data.n),
+    doc = dict(heading(api), short=a.quick or bool(a.rows), data=dict(data.info, name=data.name, n=data.n),
                peers={name: version(name) for name in ("hnswlib", "usearch", "superkmeans")},
                faiss_options=" ".join(faiss.get_compile_options().split()))
-    name = f"compare-{data.name}{'-quick' if a.quick else ''}"
+    name = f"compare-{data.name}{'-short' if doc['short'] else ''}"
     doc["parts"] = kept(a, doc, name)
     for part in a.parts:
         began, before = time.perf_counter(), load()

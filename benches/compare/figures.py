@@ -16,11 +16,11 @@ ORDER = ["glove", "sentences", "glosses"]
 
 
 def newest(folder):
-    """Dataset -> its newest run; short runs (--quick) have other names and are not taken."""
+    """Dataset -> its newest run that was not made short."""
     runs = {}
     for path in sorted(folder.glob("????-??-??-compare-*.json")):
         doc = json.loads(path.read_text())
-        if not doc["quick"]:
+        if not doc["short"]:
             runs[doc["data"]["name"]] = path, doc
     return dict(sorted(runs.items(), key=lambda run: (ORDER + [run[0]]).index(run[0])))
 

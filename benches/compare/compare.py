@@ -97,7 +97,7 @@ def main():
     ap.add_argument("--seconds", type=float, default=0.5, help="of one timing")
     ap.add_argument("--trainings", type=int, default=3)
     ap.add_argument("--builds", type=int, default=3)
-    ap.add_argument("--quick", action="store_true", help="two peers, 2,000 queries, two rounds, one training and build")
+    ap.add_argument("--quick", action="store_true", help="two peers, 2,000 queries, short rounds, one training and build")
     a = ap.parse_args()
     if a.quick:
         a.queries, a.tune, a.rounds, a.seconds, a.trainings, a.builds = 2000, 500, 2, 0.2, 1, 1

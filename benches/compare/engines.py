@@ -234,8 +234,7 @@ def roster(dim, quick=False):
     ours = [Ours("ours"), Ours("ours flat", "flat"), Ours("ours sealed", sealed=True)]
     if quick:
         return ours + [Faiss("Flat", "ip"), Faiss(half, "ip", refine=True)]
-    kinds = [Faiss(half + "r", "ip", refine=True), Faiss(quarter, "ip", refine=True)]
+    kinds = [Faiss("SQ8", "ip"), Faiss(quarter, "ip", refine=True), Faiss(half + "r", "ip", refine=True)]
     for metric in METRICS:
-        kinds += [Faiss("Flat", metric), Faiss("SQ8", metric), Faiss(half, metric, refine=True),
-                  Faiss("RaBitQfs", metric, refine=True, turned=True)]
+        kinds += [Faiss("Flat", metric), Faiss(half, metric, refine=True), Faiss("RaBitQfs", metric, refine=True, turned=True)]
     return ours + kinds + [Hnswlib(), Usearch()]

@@ -37,7 +37,7 @@ def measure(a, api, data):
         say(f"{engine.name}: built in {row['build']['train_s']:.1f} + {row['build']['add_s']:.1f} s; {', '.join(found)}")
     for r in range(a.rounds):
         say(f"round {r + 1} of {a.rounds}")
-        for target in map(str, a.targets):
+        for target in map(named, a.targets):
             for engine in engines[::-1] if r % 2 else engines:
                 if point := rows[engine.name]["points"][target]:
                     point["rounds"].append(timings(a, engine, queries, point, r))
@@ -46,7 +46,7 @@ def measure(a, api, data):
             if point:
                 point.update({name: median(x[name] for x in point["rounds"]) for name in point["rounds"][0]})
         engine.close()
-    return dict(targets=a.targets, lists=shared.lists, kmeans_s=shared.seconds, tuned_on=tune, queries=len(queries),
+    return dict(targets=[named(t) for t in a.targets], lists=shared.lists, kmeans_s=shared.seconds, tuned_on=tune, queries=len(queries),
                 batch=a.batch, rounds=a.rounds, seconds=a.seconds, threads=a.threads, engines=rows)
 
 
@@ -64,7 +64,7 @@ def tuned(a, engine, data, queries, tune):
             point["held_out"] = data.recall(engine.search(queries[tune:], point["setting"], a.threads), K, tune)
             if engine.family == "ours":
                 point["work"] = engine.work(queries[:tune], point["setting"])
-        points[str(target)] = dict(best, rounds=[]) if best else None
+        points[named(target)] = dict(best, rounds=[]) if best else None
     return points
 
 
@@ -79,6 +79,10 @@ def timings(a, engine, queries, point, r):
     for name, threads in [("batch_qps", a.threads)] + [("batch_one_qps", 1)] * (engine.family == "ours"):
         row[name] = batches(lambda q: engine.search(q, point["batch"]["setting"], threads), queries, a.batch, a.seconds, 3 * r)
     return row
+
+
+def named(target):
+    return f"{target:.2f}"
 
 
 def words(setting):

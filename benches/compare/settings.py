@@ -24,14 +24,22 @@ class Way:
     outer: list = field(default_factory=lambda: [{}])
 
 
-def fewest(recall, target, least, most, share=1 / 48):
+def fewest(recall, target, least, most, guess=4, share=1 / 48):
     """The smallest step, to that share of it, whose recall reaches the target; None where none does, or where recall grows
-    no more and is far below."""
-    low, high, at_low = least - 1, min(max(least, 4), most), -1.0
+    no more and is far below. The search begins at a guess, which changes how long it takes and nothing else."""
+    low, high, stride, before = least - 1, min(max(guess, least), most), 1.25, -1.0
     while (r := recall(high)) < target:
-        if high == most or (high >= 64 and r - at_low < 0.002 and target - r > 0.01):
+        if high == most or (stride == 2 and high >= 64 and r - before < 0.002 and target - r > 0.01):
             return None
-        low, high, at_low = high, min(2 * high, most), r
+        low, before = high, r
+        high, stride = min(max(high + 1, int(high * stride)), most), min(2 * stride - 1, 2)
+    stride = 1.25
+    while low < least and high > least:     # the guess reached it: downwards until something does not
+        step, stride = max(least, min(high - 1, int(high / stride))), min(2 * stride - 1, 2)
+        if recall(step) < target:
+            low = step
+        else:
+            high = step
     while high - low > max(1, int(low * share)):
         middle = (low + high) // 2
         low, high = (low, middle) if recall(middle) >= target else (middle, high)
@@ -51,14 +59,15 @@ def quickest(engine, data, queries, targets, readings, threads):
         return seen[key]
 
     best = {target: {} for target in targets}
-    for target in targets:
-        for way in engine.ways:
+    for way in engine.ways:
+        guess = 4
+        for target in targets:
             own, worse = {}, 0
             for outer in way.outer:
-                step = fewest(lambda s: recall({**way.knob(s), **outer}), target, way.least, way.most)
+                step = fewest(lambda s: recall({**way.knob(s), **outer}), target, way.least, way.most, guess)
                 if step is None:
                     continue
-                setting, better = {**way.knob(step), **outer}, False
+                guess, setting, better = step, {**way.knob(step), **outer}, False
                 for name, reading in readings.items():
                     rate = reading(setting)
                     if name not in own or rate > own[name]["rate"]:

@@ -90,8 +90,8 @@ def measure(a, api, data, folder, deadline):
 
 def report(doc):
     lines = [f"# Settings for quantizer AUTO, {doc['date']}", "", *head_lines(doc),
-             f"- one query at a time on one thread, {'sealed' if doc['sealed'] else 'plain'} cache; ratio = queries a second over "
-             f"those of {REFERENCE}, timed in turns; probes x rerank_mult"]
+             f"- one query at a time on one thread, {'sealed' if doc['sealed'] else 'plain'} cache; ratio = queries a second "
+             f"over those of {REFERENCE}, timed in turns; probes x rerank_mult"]
     for d in doc["datasets"]:
         rows, targets = d["quantizers"], doc["targets"]
         lines += ["", f"## {d['name']}, {d['n']:,} x {d['dim']}", "",

@@ -23,7 +23,6 @@ when it is not lower by more than TIE, some two standard errors of the differenc
 """
 import argparse
 import tempfile
-import time
 from pathlib import Path
 from statistics import median
 

@@ -46,8 +46,8 @@ def measure(a, api, data):
             if point:
                 point.update({name: median(x[name] for x in point["rounds"]) for name in point["rounds"][0]})
         engine.close()
-    return dict(targets=[named(t) for t in a.targets], lists=shared.lists, kmeans_s=shared.seconds, tuned_on=tune, queries=len(queries),
-                batch=a.batch, rounds=a.rounds, seconds=a.seconds, threads=a.threads, engines=rows)
+    return dict(targets=[named(t) for t in a.targets], lists=shared.lists, kmeans_s=shared.seconds, tuned_on=tune,
+                queries=len(queries), batch=a.batch, rounds=a.rounds, seconds=a.seconds, threads=a.threads, engines=rows)
 
 
 def tuned(a, engine, data, queries, tune):

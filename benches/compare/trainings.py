@@ -135,8 +135,8 @@ def compared(turns):
 
 def tables(r):
     lines = [f"{r['lists']:,} flat lists; turns: {len(r['turns'])}. Vectors scanned: at recall@10 {r['target']} of "
-             f"{r['queries']:,} queries, with as many probes for each. Ours: the phase \"clustering\" of a job, and the whole job, which also "
-             "reads, encodes, measures its recall curve and makes all durable.", "",
+             f"{r['queries']:,} queries, with as many probes for each. Ours: the phase \"clustering\" of a job, and the whole "
+             "job, which also reads, encodes, measures its recall curve and makes all durable.", "",
              "| clustering | s | whole job s | vectors scanned | balance |", "|---|---|---|---|---|"]
     for name in r["turns"][0]:
         if name not in r["medians"]:

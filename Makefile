@@ -30,7 +30,7 @@ MINUTES ?= 60
 VENV    := $(BUILD)/venv
 SOAK    ?= 25
 
-.PHONY: help demo demo-go lib test test-rust test-c test-go test-readme soak bench bench-compare bench-compress bench-auto header doc fmt clean setup
+.PHONY: help demo demo-go lib test test-rust test-c test-go test-readme soak bench bench-compare bench-compress bench-auto figures header doc fmt clean setup
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -104,9 +104,11 @@ test-go: $(GO_LIB) ## Go: vet, tests under the race detector, examples
 	cd bindings/go && $(GO_SEES) $(GO) run ./examples/demo ../../$(WORDS)
 	cd bindings/go && $(GO_SEES) $(GO) run ./examples/compression ../../$(WORDS)
 
-# The programs in the README are compiled and run as they stand there, the C one linked in both ways.
-test-readme: $(GO_LIB) ## the README's C and Go programs
-	@tools/setup.sh c go
+# The figures in the README are those of the kept runs; its programs are compiled and run as they stand there, the C one
+# linked in both ways.
+test-readme: $(GO_LIB) ## the README's figures, C and Go programs
+	@tools/setup.sh c go python
+	$(PYTHON) benches/compare/figures.py --check
 	@rm -rf $(README) && mkdir -p $(README)/static $(README)/dynamic $(README)/go
 	awk '/^```/ { on = ($$0 == "```c"); next } on' README.md > $(README)/app.c
 	awk '/^```/ { on = ($$0 == "```go"); next } on' README.md > $(README)/go/main.go
@@ -127,8 +129,15 @@ bench: ## our own benches, each with its ratio to a limit of this machine
 	@tools/setup.sh rust c
 	$(CARGO) bench --locked
 
-bench-compare: $(SHARED) $(VENV)/ready $(DATA)/glove/info.json ## measure against faiss on 331,479 GloVe words; minutes
-	$(VENV)/bin/python benches/compare/compare.py --lib $(SHARED) --data $(DATA)/glove --out benches/results
+# One dataset unless SETS names others; FLAGS=--quick takes minutes, FLAGS="--parts train" runs one part again.
+COMPARED := $(if $(filter file,$(origin SETS)),glove,$(SETS))
+
+bench-compare: $(SHARED) $(VENV)/ready $(COMPARED:%=$(DATA)/%/info.json) ## beside faiss, hnswlib, usearch, superkmeans; 20 minutes a set
+	$(VENV)/bin/python benches/compare/compare.py --lib $(SHARED) --data $(COMPARED:%=$(DATA)/%) --out benches/results $(FLAGS)
+
+figures: ## rewrite the README's table of figures from the kept runs of bench-compare
+	@tools/setup.sh python
+	$(PYTHON) benches/compare/figures.py
 
 bench-compress: $(SHARED) $(VENV)/ready $(SETS:%=$(DATA)/%/info.json) ## every quantizer against faiss's at equal bytes; an hour
 	$(VENV)/bin/python benches/compare/compress.py --lib $(SHARED) --data $(SETS:%=$(DATA)/%) --out benches/results
@@ -137,7 +146,7 @@ bench-auto: $(SHARED) $(VENV)/ready $(SETS:%=$(DATA)/%/info.json) ## what quanti
 	$(VENV)/bin/python benches/compare/auto.py --lib $(SHARED) --data $(SETS:%=$(DATA)/%) --minutes $(MINUTES) --out benches/results
 
 $(VENV)/ready: benches/compare/requirements.txt
-	@tools/setup.sh python venv
+	@tools/setup.sh python venv python-dev c++
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@

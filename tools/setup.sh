@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes sure that the tools named on the command line are here and new enough:
 #
-#     tools/setup.sh rust c c++ go python valgrind strace cmake pkg-config npm
+#     tools/setup.sh rust c c++ go python venv python-dev valgrind strace cmake pkg-config npm
 #
 # What is missing is installed from Debian's packages when this runs as root on a system that has apt-get; otherwise it
 # says what to install and fails. It never goes on without a tool, so a check cannot be skipped unseen.
@@ -68,6 +68,9 @@ for tool in "$@"; do
         go) go_tool ;;
         python) need python3 python3 ;;
         venv) python3 -c 'import ensurepip' 2>/dev/null || install python3-venv || fail "apt-get install python3-venv" ;;
+        python-dev) # for packages that are compiled here
+            python3 -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' ||
+                install python3-dev || fail "apt-get install python3-dev" ;;
         valgrind) need valgrind valgrind libc6-dbg ;;
         strace) need strace strace ;;
         cmake) need cmake cmake ;;

@@ -16,79 +16,36 @@ from pathlib import Path
 from statistics import median
 
 import capi
-from common import KEY, QUANTIZERS, head_lines, heading, load, number, quantizer_options, say, upsert_all, write
+from common import QUANTIZERS, head_lines, heading, load, number, say, upsert_all, write
 from dataset import Dataset
+from engines import Ours, create
+from settings import first_single, quickest, singles
 
-K, REFERENCE = 10, "sq8"
-RERANKS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64]
-
-
-def rate(call, n, seconds, start=0):
-    """Queries a second, one at a time."""
-    i, began = start, time.perf_counter()
-    while (passed := time.perf_counter() - began) < seconds:
-        for _ in range(16):
-            call(i % n)
-            i += 1
-    return (i - start) / passed
+REFERENCE = "sq8"
 
 
-def fewest(index, data, queries, target, lists, rerank):
-    """The fewest probes, to 4 %, that reach a recall with that rerank_mult, and the recall; None where the codes do not."""
-    def recall(p):
-        return data.recall(index.query(queries, K, n_probes=p, rerank_mult=rerank), K)
-
-    low, high, last, at_low = 0, min(4, lists), -1.0, -1.0
-    while (r := recall(high)) < target:
-        if high == lists or (high >= 64 and r - at_low < 0.002 and target - r > 0.01):
-            return None
-        low, high, at_low = high, min(2 * high, lists), r
-    last = r
-    while high - low > max(1, low // 24):
-        middle = (low + high) // 2
-        r = recall(middle)
-        if r >= target:
-            high, last = middle, r
-        else:
-            low = middle
-    return high, last
+def points(engine, data, queries, a):
+    """target -> the quickest setting that reaches it, None where none does."""
+    found = quickest(engine, data, queries, a.targets, dict(single=first_single(engine, queries)), a.threads)
+    return {target: dict(probes=best["single"]["setting"]["n_probes"], rerank=best["single"]["setting"].get("rerank_mult", 1),
+                         qps=best["single"]["rate"], **best["single"]) if best else None for target, best in found.items()}
 
 
-def quickest(index, data, queries, target, lists, reranks):
-    """The quickest setting that reaches a recall: probes, rerank, recall, a first reading of the queries a second."""
-    best, worse = None, 0
-    for rerank in reranks:
-        found = fewest(index, data, queries, target, lists, rerank)
-        if found is None:
-            continue
-        probes, recall = found
-        call = index.caller(queries, K, n_probes=probes, rerank_mult=rerank)
-        rate(call, len(queries), 0.05)
-        qps = median(rate(call, len(queries), 0.1, 331 * i) for i in range(3))
-        if best is None or qps > best["qps"]:
-            best, worse = dict(probes=probes, rerank=rerank, recall=recall, qps=qps), 0
-        else:
-            worse += 1
-            if worse == 2:
-                break
-    return best
-
-
-def in_turns(index, mine, other, theirs, queries, a):
-    """Queries a second of two settings, each the median of the rounds."""
-    calls = [i.caller(queries, K, n_probes=s["probes"], rerank_mult=s["rerank"]) for i, s in ((index, mine), (other, theirs))]
-    seen = [[], []]
+def in_turns(engines, settings, queries, a):
+    """Queries a second of each engine with its setting, each the median of the rounds."""
+    seen = [[] for _ in engines]
     for r in range(a.rounds):
-        for call, rates in zip(calls, seen):
-            rates.append(rate(call, len(queries), a.seconds, 997 * r))
-    return median(seen[0]), median(seen[1])
+        for engine, setting, rates in zip(engines, settings, seen):
+            rates.append(singles(engine.caller(queries, setting), len(queries), a.seconds, 997 * r)[0])
+    return [median(rates) for rates in seen]
 
 
-def prepared(db, api, data, name):
-    index = db.create(name, KEY, dimension=data.dim, metric=api.CYBORG_METRIC_COSINE, id_kind=api.CYBORG_ID_KIND_U64,
-                      auto_train_disabled=1, **quantizer_options(api, name))
+def prepared(db, data, name):
+    """An index trained as the library does by default, behind the face of an engine; the seconds of its job."""
+    index = create(db, data.dim, name, name)
     upsert_all(index, data.base)
-    return index, index.train()
+    phases = index.train()
+    return Ours(name, name).over(index, index.describe().n_lists), phases["job"]
 
 
 def measure(a, api, data, folder, deadline):
@@ -103,40 +60,38 @@ def measure(a, api, data, folder, deadline):
             skipped.append(f"{name} (out of time)")
             continue
         try:
-            index, phases = prepared(db, api, data, name)
+            engine, job_s = prepared(db, data, name)
         except (AttributeError, capi.CyborgError) as failed:      # a row less, not the end of the run
             say(f"{name}: {failed}")
             skipped.append(f"{name} ({failed})")
             continue
-        info = index.describe()
-        row = dict(lists=info.n_lists, code_bytes=getattr(info, "code_bytes", 0), job_s=phases["job"], points={})
-        for target in a.targets:
-            point = quickest(index, data, queries, target, info.n_lists, [1] if name.startswith("flat") else RERANKS)
-            if point and reference and reference[1][target]:
-                point["qps"], base = in_turns(index, point, reference[0], reference[1][target], queries, a)
+        info = engine.index.describe()
+        row = dict(lists=info.n_lists, code_bytes=info.code_bytes, job_s=job_s, points=points(engine, data, queries, a))
+        for target, point in row["points"].items():
+            if point and reference and (theirs := reference[1][target]):
+                point["qps"], base = in_turns((engine, reference[0]), (point["setting"], theirs["setting"]), queries, a)
                 point["ratio"] = point["qps"] / base
             elif point and name == REFERENCE:
                 point["ratio"] = 1.0
-            row["points"][target] = point
-        stats = index.stats()
+        stats = engine.index.stats()
         row.update(memory=(stats.cache_bytes + stats.resident_bytes) / data.n, stored=stats.stored_bytes / data.n)
         rows[name] = row
         say(f"{data.name} {data.n:,} {name}: " + ", ".join(
             f"{t}: {p['qps']:,.0f}/s at {p['probes']} x{p['rerank']}" if p else f"{t}: never" for t, p in row["points"].items()))
         if name == REFERENCE:
-            reference = index, row["points"]
+            reference = engine, row["points"]
         else:
-            index.free()
+            engine.index.free()
     if reference:
-        reference[0].free()
+        reference[0].index.free()
     db.close()
     return dict(quantizers=rows, skipped=skipped)
 
 
 def report(doc):
     lines = [f"# Settings for quantizer AUTO, {doc['date']}", "", *head_lines(doc),
-             f"- one query at a time on one thread, {'sealed' if doc['sealed'] else 'plain'} cache; ratio = queries a second over "
-             f"those of {REFERENCE}, timed in turns; probes x rerank_mult"]
+             f"- one query at a time on one thread, {'sealed' if doc['sealed'] else 'plain'} cache; ratio = queries a second "
+             f"over those of {REFERENCE}, timed in turns; probes x rerank_mult"]
     for d in doc["datasets"]:
         rows, targets = d["quantizers"], doc["targets"]
         lines += ["", f"## {d['name']}, {d['n']:,} x {d['dim']}", "",

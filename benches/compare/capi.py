@@ -163,16 +163,16 @@ class Index:
                 raise CyborgError("cyborg_index_query_into", "failed", "")
         return one
 
-    def scanned(self, queries, k, **options):
-        """Mean vectors scanned and lists probed for one query."""
-        wanted, total = self.api.struct("cyborg_query_options", top_k=k, **options), np.zeros(2)
+    def work(self, queries, k, **options):
+        """What one query does, on average: vectors scanned, lists probed, bytes opened, candidates reranked."""
+        wanted, total = self.api.struct("cyborg_query_options", top_k=k, **options), np.zeros(4)
         results = self.api.made("cyborg_index_query", self.handle, queries, len(queries), queries.shape[1], wanted, None)
         for q in range(len(queries)):
             stats = self.api.struct("cyborg_query_stats")
             self.api.call("cyborg_results_stats", results, q, stats)
-            total += stats.vectors_scanned, stats.lists_probed
+            total += stats.vectors_scanned, stats.lists_probed, stats.bytes_opened, stats.reranked
         self.api.functions["cyborg_results_free"](results)
-        return total / len(queries)
+        return dict(zip(("scanned", "probed", "opened", "reranked"), (total / len(queries)).tolist()))
 
     def describe(self):
         info = self.api.struct("cyborg_index_info")

@@ -91,3 +91,21 @@ def quantizer_options(api, name):
 def plain_lists(n):
     """Lists for n vectors: 4 sqrt(n), in sixteens; the same for every engine."""
     return max(16, round(4 * n ** 0.5 / 16) * 16)
+
+
+def pq_parts(dim, bits):
+    """Parts of product codes as ours has them, two dimensions a part of 4 bits, four of 8; faiss needs a divisor."""
+    wanted = -(-dim // (2 if bits == 4 else 4))
+    return next(m for m in range(wanted, dim + 1) if dim % m == 0)
+
+
+def settled(index, wait=10.0):
+    """Stored bytes once the objects that training replaced are gone."""
+    end, least = time.time() + wait, index.stats().stored_bytes
+    while time.time() < end:
+        time.sleep(0.5)
+        now = index.stats().stored_bytes
+        if now == least:
+            break
+        least = now
+    return least

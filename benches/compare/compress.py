@@ -23,7 +23,6 @@ when it is not lower by more than TIE, some two standard errors of the differenc
 """
 import argparse
 import tempfile
-import time
 from pathlib import Path
 from statistics import median
 
@@ -31,8 +30,8 @@ import faiss
 import numpy as np
 
 import capi
-from common import (KEY, QUANTIZERS, head_lines, heading, load, number, plain_lists, quantizer_options, say, timed, upsert_all,
-                    write)
+from common import (KEY, QUANTIZERS, head_lines, heading, load, number, plain_lists, pq_parts, quantizer_options, say, settled,
+                    timed, upsert_all, write)
 from dataset import Dataset, unit
 
 K, TIE = 10, 0.001
@@ -100,12 +99,6 @@ def rotation(kind, base):
     return None, 0.0
 
 
-def pq_parts(dim, bits):
-    """As ours: two dimensions a part of 4 bits, four of 8; faiss needs a divisor of the dimension."""
-    wanted = -(-dim // (2 if bits == 4 else 4))
-    return next(m for m in range(wanted, dim + 1) if dim % m == 0)
-
-
 def sample(x, most):
     return x if len(x) <= most else x[np.sort(np.random.default_rng(1).permutation(len(x))[:most])]
 
@@ -143,18 +136,6 @@ def our_lists(index, base, lists):
             left[members] = False
             left[row] = False
     return np.array(means, np.float32)
-
-
-def settled(index, wait=10.0):
-    """Stored bytes once the objects that training replaced are gone."""
-    end, least = time.time() + wait, index.stats().stored_bytes
-    while time.time() < end:
-        time.sleep(0.5)
-        now = index.stats().stored_bytes
-        if now == least:
-            break
-        least = now
-    return least
 
 
 # --- a dataset ----------------------------------------------------------------------------------------------------------

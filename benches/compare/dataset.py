@@ -99,9 +99,9 @@ class Dataset:
             self.gt = exact(self.base, self.queries, self.gt.shape[1])
         self.n, self.dim = self.base.shape
 
-    def recall(self, found, k=10):
-        """Mean share of the true k nearest among the k found."""
-        hits = (np.asarray(found)[:, :k, None] == self.gt[:len(found), None, :k]).any(1).sum(1)
+    def recall(self, found, k=10, first=0):
+        """Mean share of the true k nearest among the k found, for the queries from the first one on."""
+        hits = (np.asarray(found)[:, :k, None] == self.gt[first:first + len(found), None, :k]).any(1).sum(1)
         return float(hits.mean() / k)
 
 

@@ -1,6 +1,6 @@
 //! Queries against a trained index over `memory:`: plain and sealed cache, one at a time and in batches.
 //!
-//! `cargo bench --bench search [-- DIR [--flat] [--seconds 1]]`: DIR holds `base.npy` and `queries.npy` (make it with
+//! `cargo bench --bench search [-- DIR [--flat] [--seconds 0.3] [--targets 0.9,0.95,0.99] [--probes N] [--only plain|sealed]]`: DIR holds `base.npy` and `queries.npy` (make it with
 //! benches/compare/dataset.py); without it the committed words serve. Recall is against an exact search of the same index.
 //! Every line has the bytes of codes a query reads, and for the sealed cache the bytes it opens, so that it can be set
 //! against the rate of memory and of AES that are printed first.
@@ -49,11 +49,14 @@ fn main() {
     let exact = QueryOptions { n_probes: u32::MAX >> 8, rerank_mult: 30, top_k: K as u32, ..QueryOptions::default() };
     let truth = ids(&plain, &data, few, &exact);
     println!("cache   target  recall  lists scanned rerank    QPS  p50us p99us  code GB/s  opened KB  batch 1t  batch 2t  2t/1t");
-    for target in [0.90, 0.95, 0.99] {
-        for (name, index) in [("plain", &plain), ("sealed", &sealed)] {
+    let targets = value("--targets").unwrap_or("0.90,0.95,0.99").split(',');
+    for target in targets.map(|t| t.parse().expect("targets are numbers")) {
+        let both = [("plain", &plain), ("sealed", &sealed)];
+        for (name, index) in both.into_iter().filter(|(name, _)| value("--only").is_none_or(|only| only == *name)) {
             let o = QueryOptions {
                 top_k: K as u32,
                 target_recall: target,
+                n_probes: value("--probes").map_or(0, |n| n.parse().expect("--probes is a number")),
                 include: include::DISTANCE,
                 threads: 1,
                 ..QueryOptions::default()

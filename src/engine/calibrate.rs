@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::curve::{CURVE_K, RecallCurve};
 use super::extents::Extents;
 use super::generation::Generation;
-use super::margin::{Margins, half_square};
+use super::margin::{Margins, RANK, half_square};
 use super::rebuild::Rebuilt;
 use crate::error::{Result, try_with_capacity, try_zeroed};
 use crate::exec::{Exec, Watch};
@@ -25,7 +25,7 @@ use crate::types::{Metric, Similarity};
 pub(super) type HeldOut = (u32, Zeroizing<Vec<f32>>);
 
 /// Share of the lists that a query is compared with, as a divisor, and the fewest.
-const NEAR_SHARE: usize = 4;
+const NEAR_SHARE: usize = 2;
 const NEAR_LEAST: usize = 128;
 /// Queries that one work item prepares or evaluates.
 const GRAIN: usize = 64;
@@ -68,7 +68,7 @@ impl Calibrator {
         // One more than is counted: each query finds itself.
         let k = CURVE_K[CURVE_K.len() - 1] + 1;
         let centroids = &g.centroids;
-        let rank = if metric == Metric::InnerProduct { 0 } else { k - 1 };
+        let rank = if metric == Metric::InnerProduct { 0 } else { RANK };
         let near = match metric {
             Metric::InnerProduct => centroids.len(),
             _ => (centroids.len() / NEAR_SHARE).max(NEAR_LEAST).min(centroids.len()),

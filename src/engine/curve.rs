@@ -15,9 +15,9 @@ pub(super) const CURVE_K: [usize; 2] = [10, 100];
 
 /// Standard errors added to the target: the curve is measured on a sample.
 const GUARD: f64 = 2.0;
-/// Standard deviation of the recall of single queries where the mean is near 0.95: 0.09 on 10,000 GloVe words, and some
-/// more for data that is less even.
-const SPREAD: f64 = 0.12;
+/// Standard deviation of the recall of single queries, in units of that of a single neighbour: 0.09 where the mean is near
+/// 0.95 on 10,000 GloVe words, and some more for data that is less even. It falls towards 1 as that of a neighbour does.
+const SPREAD: f64 = 0.55;
 /// Lists that the stopping rule may visit, as a multiple of the probes that reach the target without it.
 const WIDER: usize = 3;
 
@@ -94,8 +94,7 @@ impl RecallCurve {
     pub(super) fn probes(&self, k: usize, target: f32, lists: usize) -> usize {
         let which = CURVE_K.iter().position(|&c| k <= c);
         let points = &self.points[which.unwrap_or(CURVE_K.len() - 1)];
-        let error = SPREAD / f64::from(self.queries.max(1)).sqrt();
-        let target = (f64::from(target) + GUARD * error).min(0.9999) as f32;
+        let target = (target + self.error(target)).min(0.9999);
         let at = points.partition_point(|&(_, recall)| recall < target);
         let probes = points.get(at).map_or(lists, |&(p, _)| p as usize);
         // Beyond the largest k measured the neighbourhood grows with k, at most in proportion.
@@ -113,11 +112,16 @@ impl RecallCurve {
         let beyond = self.points[0].partition_point(|&(p, _)| p as usize <= wide);
         // What the limit of lists loses, the margin must find.
         let lost = 1.0 - beyond.checked_sub(1).map_or(0.0, |i| self.points[0][i].1);
-        let error = (GUARD * SPREAD / f64::from(self.queries.max(1)).sqrt()) as f32;
-        match self.margins.margin(target + error + lost) {
+        match self.margins.margin(target + self.error(target) + lost) {
             Some(margin) => Reach { probes: wide, usual: probes, stop: Some(Stop { rank: rank as usize, margin }) },
             None => plain,
         }
+    }
+
+    /// What a measured recall near `target` may be wrong by.
+    fn error(&self, target: f32) -> f32 {
+        let target = f64::from(target);
+        (GUARD * SPREAD * (target * (1.0 - target) / f64::from(self.queries.max(1))).sqrt()) as f32
     }
 
     /// The curve as callers see it.

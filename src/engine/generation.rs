@@ -75,6 +75,13 @@ impl Generation {
         }
     }
 
+    /// As [`Self::half_square`] for all lists.
+    pub(super) fn half_squares(&self, halves: &mut [f32]) {
+        for (half, &r) in halves.iter_mut().zip(&self.resultants) {
+            *half = r * (*half + 1.0) - 0.5 * (1.0 + r * r);
+        }
+    }
+
     /// The share of the neighbours that must lie in the lists of a query for `recall` of them among its results: codes
     /// lose some.
     pub(super) fn target(&self, recall: f32) -> f32 {

@@ -17,6 +17,8 @@ use super::wire::{Put, Reader};
 use crate::error::{Error, Result, try_with_capacity};
 use crate::types::Similarity;
 
+/// R where nothing else is known: with fewer a query is misled by single vectors, with more it learns later.
+pub(super) const RANK: usize = 100;
 /// Points kept: by recall, closer to each other towards 1.
 const POINTS: usize = 96;
 /// Recall of the first point.

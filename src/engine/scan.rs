@@ -4,6 +4,8 @@
 //! of a list are opened and read once, for all queries that look into it. A query that comes alone takes its lists in its
 //! own order, nearest first.
 
+use zeroize::Zeroize;
+
 use super::curve::Reach;
 use super::generation::Generation;
 use super::region::Scratch;
@@ -11,9 +13,9 @@ use super::snapshot::Snapshot;
 use super::visit::Visit;
 use crate::error::{Error, Result};
 use crate::exec::Watch;
-use crate::ivf::Sieve;
+use crate::ivf::{ProbeScratch, Sieve};
 use crate::kernels::{self, LANES};
-use crate::quant::Prepared;
+use crate::quant::{Group, Prepared};
 
 /// Queries scored together against the codes of a list.
 const TILE: usize = 16;
@@ -23,13 +25,27 @@ const TILE: usize = 16;
 pub(super) struct Scanner {
     /// What was opened.
     pub(super) scratch: Scratch,
-    scores: Vec<f32>,
-    sieve: Sieve,
+    work: Work,
     /// The lists of a round with the position of a query that wants each.
     wanted: Vec<(u32, u32)>,
 }
 
+/// What scoring a list works with.
+#[derive(Default)]
+struct Work {
+    scores: Vec<f32>,
+    /// Queries side by side.
+    gathered: Vec<f32>,
+    sieve: Sieve,
+}
+
 impl Scanner {
+    /// Overwrites what remains of the queries.
+    pub(super) fn wipe(&mut self) {
+        self.scratch.wipe();
+        self.work.gathered.zeroize();
+    }
+
     /// Takes all `visits`, which have begun, to their end.
     pub(super) fn run(
         &mut self,
@@ -37,13 +53,14 @@ impl Scanner {
         g: &Generation,
         reach: Reach,
         visits: &mut [Visit],
+        probe: &mut ProbeScratch,
         watch: &Watch,
     ) -> Result<()> {
         let mut wanted = std::mem::take(&mut self.wanted);
         loop {
             wanted.clear();
             for (visit, i) in visits.iter_mut().zip(0..) {
-                wanted.extend(visit.next_round(g, reach).iter().map(|&(_, list)| (list, i)));
+                wanted.extend(visit.next_round(g, reach, probe).iter().map(|&(_, list)| (list, i)));
             }
             if wanted.is_empty() {
                 break;
@@ -79,17 +96,17 @@ impl Scanner {
                 let codes = run.codes(e, &mut self.scratch)?;
                 let scored = (&codes[..], rows.len());
                 if dead.is_empty() {
-                    score(g, list, scored, group, visits, (&mut self.scores, &mut self.sieve), |i| Some(row(i)))?;
+                    score(g, list, scored, group, visits, &mut self.work, |i| Some(row(i)))?;
                 } else {
                     let live = |i| Some(row(i)).filter(|&row| !dead.contains(row));
-                    score(g, list, scored, group, visits, (&mut self.scores, &mut self.sieve), live)?;
+                    score(g, list, scored, group, visits, &mut self.work, live)?;
                 }
             }
         }
         for chunk in s.tail.list(list as usize) {
             let live = |i: u32| Some(chunk.rows[i as usize]).filter(|&row| !dead.contains(row));
             let scored = (chunk.blocks.bytes(), chunk.rows.len());
-            score(g, list, scored, group, visits, (&mut self.scores, &mut self.sieve), live)?;
+            score(g, list, scored, group, visits, &mut self.work, live)?;
         }
         // What is opened for several queries counts for the first of them.
         visits[first as usize].stats.bytes_opened += self.scratch.opened - opened;
@@ -104,7 +121,7 @@ fn score(
     (codes, n): (&[u8], usize),
     group: &[(u32, u32)],
     visits: &mut [Visit],
-    (scores, sieve): (&mut Vec<f32>, &mut Sieve),
+    Work { scores, gathered, sieve }: &mut Work,
     row: impl Fn(u32) -> Option<u32>,
 ) -> Result<()> {
     let lanes = n.next_multiple_of(LANES);
@@ -118,7 +135,8 @@ fn score(
         let scores = &mut scores[..tile.len() * lanes];
         let prepared: [&Prepared; TILE] =
             std::array::from_fn(|i| &visits[tile[i.min(tile.len() - 1)].1 as usize].prepared);
-        g.quantizer.score_many(kernels::best(), &prepared[..tile.len()], centroid, codes, scores);
+        let mut together = Group { prepared: &prepared[..tile.len()], gathered };
+        g.quantizer.score_many(kernels::best(), &mut together, centroid, codes, scores);
         for (&(_, visit), scores) in tile.iter().zip(scores.chunks_exact(lanes)) {
             let visit = &mut visits[visit as usize];
             visit.nearest.offer_with(&scores[..n], &row, sieve);

@@ -32,7 +32,7 @@ const LEAST_CANDIDATES: u64 = 20;
 /// Most queries that go through their lists together, and most bytes of their candidates. Many look into the same list;
 /// more share less of the cache.
 const PIECE: usize = 1024;
-const PIECE_BYTES: usize = 8 << 20;
+const PIECE_BYTES: usize = 12 << 20;
 
 /// Memory that queries reuse.
 #[derive(Default)]
@@ -174,7 +174,7 @@ impl Index {
         };
         let plan = Plan::new(options, &snapshot, &generation);
         let threads = if options.threads == 1 { 1 } else { self.shared.callers.threads() };
-        let size = plan.piece(n_queries, threads);
+        let size = plan.piece(n_queries, threads, generation.lists());
         let piece = |i: usize| -> Result<Vec<Answer>> {
             let mut scratch = self.scratch.lock().pop().unwrap_or_default();
             let numbers = i * size..n_queries.min((i + 1) * size);
@@ -247,8 +247,8 @@ impl Plan {
     }
 
     /// Queries of a batch of `n` that one of `threads` threads takes at a time.
-    fn piece(&self, n: usize, threads: usize) -> usize {
-        let fits = PIECE_BYTES / (self.kept * 16).max(1);
+    fn piece(&self, n: usize, threads: usize, lists: usize) -> usize {
+        let fits = PIECE_BYTES / (self.kept * 16 + lists * 4);
         n.div_ceil(threads).min(fits).clamp(1, PIECE)
     }
 }
@@ -256,7 +256,7 @@ impl Plan {
 impl QueryScratch {
     /// Overwrites what remains of the `n` queries it answered.
     fn wipe(&mut self, n: usize) {
-        self.scanner.scratch.wipe();
+        self.scanner.wipe();
         self.visits.iter_mut().take(n).for_each(Visit::wipe);
         self.probe.wipe();
     }
@@ -290,7 +290,7 @@ impl QueryScratch {
             visit.begin(g, plan.reach, plan.kept, &mut self.probe);
         }
         if plan.wanted.top_k > 0 {
-            self.scanner.run(s, g, plan.reach, visits, watch)?;
+            self.scanner.run(s, g, plan.reach, visits, &mut self.probe, watch)?;
         }
         visits.iter_mut().map(|visit| self.scanner.answer(s, g, plan, visit, &mut self.found)).collect()
     }

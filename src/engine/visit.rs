@@ -1,9 +1,9 @@
 //! One query on its way through the lists: which it looks into next, and when it has seen enough.
 //!
-//! Lists are visited in rounds, nearest first. Without a stopping rule there is one round. With it (`margin`) the first
-//! round takes half of the lists that would be visited without the rule, and the later ones a sixteenth each; between two
-//! rounds the rank-th best vector so far is selected, and of the lists that are left those stay that are not farther than it
-//! by more than the margin. A query that has none left is answered.
+//! Lists are visited in rounds. Without a stopping rule there is one round, of the nearest lists. With it (`margin`) the
+//! first round takes half of the lists that would be visited without the rule. What it found says how far lists may be: those
+//! that are near enough are then sorted, and visited a few at a time while that distance, which each round may
+//! shorten, leaves any. So no more lists are put into order than have a chance.
 //!
 //! Invariant: which lists a query visits depends on the query and the snapshot alone, not on the order inside a round and
 //! not on other queries of its batch: so a batch may bring its queries together list by list, and answers as single
@@ -13,16 +13,16 @@ use std::cmp::Ordering;
 
 use zeroize::Zeroize;
 
-use super::curve::Reach;
+use super::curve::{Reach, Stop};
 use super::generation::Generation;
 use super::margin::half_square;
 use super::results::QueryStats;
 use crate::ivf::{Kept, ProbeScratch};
 use crate::quant::Prepared;
 
-/// Shares of the lists that the first and the later rounds take, as divisors.
+/// Shares of the usual lists that the first and the later rounds take, as divisors.
 const FIRST_SHARE: usize = 2;
-const LATER_SHARE: usize = 16;
+const LATER_SHARE: usize = 12;
 
 /// Where a query is. Reused from query to query.
 #[derive(Default)]
@@ -33,9 +33,11 @@ pub(super) struct Visit {
     /// The best candidates by code.
     pub(super) nearest: Kept,
     pub(super) stats: QueryStats,
-    /// Lists that may be visited, nearest first, each with its `-|q - m|^2 / 2`.
+    /// Under a stopping rule: `-|q - m|^2 / 2` of the mean m of every list.
+    halves: Vec<f32>,
+    /// Lists that may be visited, nearest first, each with what it has in `halves`.
     lists: Vec<(f32, u32)>,
-    /// How many of them were.
+    /// How many of them were visited.
     visited: usize,
     /// How many of them this round takes.
     round: usize,
@@ -44,9 +46,15 @@ pub(super) struct Visit {
 impl Visit {
     /// Starts on `self.query`, looking as far as `reach` says and keeping the `kept` best.
     pub(super) fn begin(&mut self, g: &Generation, reach: Reach, kept: usize, probe: &mut ProbeScratch) {
-        g.centroids.probe(&self.query, reach.probes, probe, &mut self.lists);
-        if reach.stop.is_some() {
-            self.lists.iter_mut().for_each(|(half, list)| *half = g.half_square(*list, *half));
+        match reach.stop {
+            None => g.centroids.probe(&self.query, reach.probes, probe, &mut self.lists),
+            Some(_) => {
+                g.centroids.all(&self.query, probe, &mut self.halves);
+                g.half_squares(&mut self.halves);
+                probe.top.reset(reach.round(FIRST_SHARE));
+                probe.top.offer(&self.halves, 0);
+                probe.top.finish(&mut self.lists);
+            }
         }
         g.quantizer.prepare(&self.query, &mut self.prepared);
         self.nearest.reset(kept);
@@ -55,34 +63,40 @@ impl Visit {
     }
 
     /// The lists of the next round; none when the query has seen enough.
-    pub(super) fn next_round(&mut self, g: &Generation, reach: Reach) -> &[(f32, u32)] {
+    pub(super) fn next_round(&mut self, g: &Generation, reach: Reach, probe: &mut ProbeScratch) -> &[(f32, u32)] {
+        let first = self.visited + self.round == 0;
         self.visited += self.round;
-        self.round = match reach.stop {
-            None => self.lists.len() - self.visited,
-            Some(_) if self.visited == 0 => reach.round(FIRST_SHARE),
-            Some(stop) => {
-                self.nearest.select();
-                let enough = half_square(g.quantizer.similarity(), self.nearest.threshold()) - stop.margin;
-                let mut kept = self.visited;
-                for i in self.visited..self.lists.len() {
-                    // What cannot be compared, beyond the range of float32, is looked into.
-                    if self.lists[i].0.partial_cmp(&enough) != Some(Ordering::Less) {
-                        self.lists[kept] = self.lists[i];
-                        kept += 1;
-                    }
-                }
-                self.lists.truncate(kept);
-                reach.round(LATER_SHARE)
-            }
-        };
-        self.round = self.round.min(self.lists.len() - self.visited);
+        self.round = self.lists.len() - self.visited;
+        if let Some(stop) = reach.stop
+            && !first
+        {
+            self.look_further(g, reach, stop, probe);
+        }
         self.stats.lists_probed += self.round as u32;
         &self.lists[self.visited..self.visited + self.round]
     }
 
+    /// Chooses the lists of a later round among those that what was found so far leaves.
+    fn look_further(&mut self, g: &Generation, reach: Reach, stop: Stop, probe: &mut ProbeScratch) {
+        let enough = half_square(g.quantizer.similarity(), self.nearest.nth_best(stop.rank)) - stop.margin;
+        if !self.halves.is_empty() {
+            // The first time: all that are near enough and were not in the first round.
+            let seen = self.lists.last().copied();
+            self.lists.clear();
+            probe.top.at_least(&self.halves, enough, &mut self.lists);
+            self.lists.retain(|list| seen.is_none_or(|seen| before(&seen, list) == Ordering::Less));
+            self.lists.sort_unstable_by(before);
+            self.lists.truncate(reach.probes.saturating_sub(self.visited));
+            self.halves.clear();
+            self.visited = 0;
+        }
+        let near = self.lists[self.visited..].partition_point(|&(half, _)| half >= enough);
+        self.round = near.min(reach.round(LATER_SHARE));
+    }
+
     /// Bytes held, about.
     pub(super) fn memory(&self) -> usize {
-        (self.nearest.capacity() + self.lists.capacity()) * 8 + self.query.capacity() * 16
+        (self.nearest.capacity() + self.lists.capacity()) * 8 + self.halves.capacity() * 4 + self.query.capacity() * 16
     }
 
     /// Overwrites the query.
@@ -90,4 +104,9 @@ impl Visit {
         self.query.zeroize();
         self.prepared.wipe();
     }
+}
+
+/// Nearest first, of equally near lists the lower: the order of `TopK`, in which the two zeros are equal. None is a NaN.
+fn before(a: &(f32, u32), b: &(f32, u32)) -> Ordering {
+    b.0.partial_cmp(&a.0).unwrap_or(Ordering::Equal).then(a.1.cmp(&b.1))
 }

@@ -52,7 +52,7 @@ pub struct ProbeScratch {
     weights: Vec<f32>,
     codes: Vec<i8>,
     scores: Vec<f32>,
-    top: TopK,
+    pub(crate) top: TopK,
     found: Vec<(f32, u32)>,
 }
 
@@ -139,6 +139,15 @@ impl Centroids {
         let from_mean = 0.5 * scratch.kernels.l2(query, &self.coarse.mean);
         out.clear();
         out.extend(scratch.found.iter().map(|&(score, list)| (score - from_mean, list)));
+    }
+
+    /// Writes into `out` what [`Centroids::probe`] gives for every list, in order of lists.
+    pub fn all(&self, query: &[f32], scratch: &mut ProbeScratch, out: &mut Vec<f32>) {
+        assert_eq!(query.len(), self.dim, "query of another dimension");
+        self.coarse.scores(query, scratch);
+        let from_mean = 0.5 * scratch.kernels.l2(query, &self.coarse.mean);
+        out.clear();
+        out.extend(scratch.scores[..self.len()].iter().map(|score| score - from_mean));
     }
 
     /// Leaves the `count` nearest lists in `scratch.found`.

@@ -47,6 +47,11 @@ impl TopK {
         self.kept.offer(scores, first, &mut self.sieve);
     }
 
+    /// Appends to `out`, in rising order of `i`, every `(scores[i], i)` of a score of `least` or greater, whatever was offered.
+    pub fn at_least(&mut self, scores: &[f32], least: f32, out: &mut Vec<(f32, u32)>) {
+        self.sieve.above(scores, least.next_down(), |score, i| out.push((score, i)));
+    }
+
     /// Writes the best into `out` (emptied first): greatest score first, of equal scores the lower row first. The
     /// scan is forgotten.
     pub fn finish(&mut self, out: &mut Vec<(f32, u32)>) {
@@ -99,6 +104,14 @@ impl Default for Sieve {
 impl Sieve {
     fn with_kernels(kernels: &'static Kernels) -> Self {
         Self { kernels, scores: vec![0.0; CHUNK + LANES], rows: vec![0; CHUNK + LANES] }
+    }
+
+    /// Calls `f(scores[i], i)` for the scores greater than `threshold`.
+    fn above(&mut self, scores: &[f32], threshold: f32, mut f: impl FnMut(f32, u32)) {
+        for (chunk, first) in scores.chunks(CHUNK).zip((0u32..).step_by(CHUNK)) {
+            let found = self.kernels.above(chunk, threshold, first, &mut self.scores, &mut self.rows);
+            self.scores[..found].iter().zip(&self.rows).for_each(|(&score, &i)| f(score, i));
+        }
     }
 }
 
@@ -159,6 +172,18 @@ impl Kept {
         let (_, &mut worst, _) = self.keys.select_nth_unstable(self.k - 1);
         self.floor = unkey(worst).0;
         self.keys.truncate(self.k);
+    }
+
+    /// The `rank`-th best score of all offered, exactly; minus infinity while there are fewer. `rank` is 1 to k.
+    pub(crate) fn nth_best(&mut self, rank: usize) -> f32 {
+        self.select();
+        if rank == self.k {
+            return self.floor;
+        }
+        match self.keys.get(..rank) {
+            Some(_) => unkey(*self.keys.select_nth_unstable(rank - 1).1).0,
+            None => f32::NEG_INFINITY,
+        }
     }
 
     /// The best with their scores, best first, of equal scores the lower row first.

@@ -5,7 +5,7 @@
 //! float32 codes are exact; float16 rounds a value by at most 2^-11 of its size (2^-25 below 2^-14), and clamps it to
 //! +-65504; scores are exact for what it gives.
 
-use super::{Prepared, Scheme, each_lane};
+use super::{Group, Prepared, Scheme, each_lane};
 use crate::kernels::{Kernels, LANES, best};
 use crate::types::{QuantizerSpec, Similarity, VectorPrecision};
 
@@ -108,6 +108,22 @@ impl Scheme for Flat {
             }
             VectorPrecision::F16 => {
                 kernels.flat16_blocks(self.similarity, &prepared.query, bytemuck::cast_slice(blocks), out);
+            }
+        }
+    }
+
+    fn score_many(&self, kernels: &Kernels, group: &mut Group<'_>, _centroid: &[f32], blocks: &[u8], out: &mut [f32]) {
+        let gathered = &mut *group.gathered;
+        gathered.clear();
+        group.prepared.iter().for_each(|prepared| gathered.extend_from_slice(&prepared.query));
+        let dim = gathered.len() / group.prepared.len();
+        let blocks = &blocks[..out.len() / group.prepared.len() / LANES * self.block_bytes()];
+        match self.precision {
+            VectorPrecision::F32 => {
+                kernels.flat_tile(self.similarity, gathered, dim, bytemuck::cast_slice(blocks), out);
+            }
+            VectorPrecision::F16 => {
+                kernels.flat16_tile(self.similarity, gathered, dim, bytemuck::cast_slice(blocks), out);
             }
         }
     }

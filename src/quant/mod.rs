@@ -92,8 +92,8 @@ trait Scheme {
     fn score(&self, kernels: &Kernels, prepared: &Prepared, centroid: &[f32], blocks: &[u8], out: &mut [f32]);
 
     /// See [`Quantizer::score_many`].
-    fn score_many(&self, kernels: &Kernels, prepared: &[&Prepared], centroid: &[f32], blocks: &[u8], out: &mut [f32]) {
-        for (out, prepared) in out.chunks_exact_mut(out.len() / prepared.len()).zip(prepared) {
+    fn score_many(&self, kernels: &Kernels, group: &mut Group<'_>, centroid: &[f32], blocks: &[u8], out: &mut [f32]) {
+        for (out, prepared) in out.chunks_exact_mut(out.len() / group.prepared.len()).zip(group.prepared) {
             self.score(kernels, prepared, centroid, blocks, out);
         }
     }
@@ -134,6 +134,14 @@ pub struct Prepared {
     slack: f32,
     /// Of the length of the query.
     square: f64,
+}
+
+/// Queries that are scored together.
+pub struct Group<'a> {
+    /// Each of them, for one quantizer.
+    pub prepared: &'a [&'a Prepared],
+    /// Memory to copy them side by side; holds their values afterwards.
+    pub gathered: &'a mut Vec<f32>,
 }
 
 impl Prepared {
@@ -304,13 +312,19 @@ impl Quantizer {
     pub fn score_many(
         &self,
         kernels: &Kernels,
-        prepared: &[&Prepared],
+        group: &mut Group<'_>,
         centroid: &[f32],
         blocks: &[u8],
         out: &mut [f32],
     ) {
-        assert!(!prepared.is_empty() && out.len().is_multiple_of(prepared.len()), "places are not alike");
-        self.scheme().score_many(kernels, prepared, centroid, blocks, out);
+        match *group.prepared {
+            [] => {}
+            [prepared] => self.score(kernels, prepared, centroid, blocks, out),
+            _ => {
+                assert!(!out.is_empty() && out.len().is_multiple_of(group.prepared.len()), "places are not alike");
+                self.scheme().score_many(kernels, group, centroid, blocks, out);
+            }
+        }
     }
 
     /// Writes into `out` (`dim` values) the vector at `position` of the list of `centroid`, as its code says: exact

@@ -111,10 +111,12 @@ fn some_blocks<T: Stored, const Q: usize, const B: usize, const L2: bool>(
     let mut sums = [[[_mm512_setzero_ps(); B]; Q]; 2];
     let mut j = 0;
     while j + 2 <= dim {
-        if let Some(ahead) = ahead {
-            _mm_prefetch::<_MM_HINT_T0>(ahead.cast::<u8>().wrapping_add(j / FETCH * LINE).cast());
-        }
         for (c, sums) in sums.iter_mut().enumerate() {
+            // Asked for in each dimension, though the line is the same in two: as a border between them it keeps the
+            // compiler from mixing both, which takes more registers than there are.
+            if let Some(ahead) = ahead {
+                _mm_prefetch::<_MM_HINT_T0>(ahead.cast::<u8>().wrapping_add(j / FETCH * LINE).cast());
+            }
             // SAFETY: dimension `j + c` is less than `dim`, so its 16 values lie in each of the `B` blocks.
             unsafe { add_dimension::<T, Q, B, L2>(sums, &queries, j + c, blocks, size) };
         }

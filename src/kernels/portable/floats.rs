@@ -100,7 +100,7 @@ fn some_rows<T: Stored, const R: usize, const C: usize, const L2: bool>(query: &
             sums[0][r] = step::<L2>(sums[0][r], load(&row(r)[j..j + WIDTH]), q);
         }
     }
-    if dim % WIDTH > 0 {
+    if !dim.is_multiple_of(WIDTH) {
         let q = load_last(query, dim % WIDTH);
         for r in 0..R {
             sums[0][r] = step::<L2>(sums[0][r], load_last(row(r), dim % WIDTH), q);

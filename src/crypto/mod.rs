@@ -26,6 +26,7 @@ pub use backend::Backend;
 pub use object::{FrameSize, Kind, ObjectRef};
 pub use package::Package;
 pub use random::random_id;
+pub use reading::Opener;
 pub use vault::{Manifest, Sealed, Vault};
 
 /// Version of the format that is written, and the newest that is read.

@@ -50,7 +50,7 @@ fn reopen(backend: &Backend) -> Result<Vec<u8>> {
 fn objects_of_every_size_come_back_whole_and_in_parts() {
     let (store, backend) = bench();
     let vault = Vault::create(&backend, "x", &KEY, b"").unwrap();
-    for frame in [FrameSize::K4, FrameSize::K16, FrameSize::K64] {
+    for frame in [FrameSize::K1, FrameSize::K4, FrameSize::K16, FrameSize::K64] {
         let payload = frame.payload();
         assert_eq!(frame.stored(), payload + 16);
         for len in [0, 1, payload - 1, payload, payload + 1, 3 * payload, 20 * payload + 7] {

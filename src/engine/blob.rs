@@ -5,11 +5,13 @@
 //! of plaintext at a time and wipes it. Parts are small enough that a job notices a cancellation between two of them, and
 //! that the few of them in hand at a time fit into small bounds of memory.
 
+use std::sync::OnceLock;
+
 use zeroize::{Zeroize, Zeroizing};
 
 use super::drafts::Drafts;
 use super::wire::{Put, Reader};
-use crate::crypto::{FrameSize, Kind, ObjectRef, Vault};
+use crate::crypto::{FrameSize, Kind, ObjectRef, Opener, Vault};
 use crate::error::{Error, Result, try_with_capacity};
 
 /// Largest part of a blob, in stored bytes.
@@ -19,6 +21,8 @@ pub(super) const PART_BYTES: usize = 2 << 20;
 #[derive(Clone)]
 pub(super) struct Blob {
     parts: Vec<ObjectRef>,
+    /// What opens each part, once it was asked for.
+    openers: Vec<OnceLock<Opener>>,
     frame: FrameSize,
     frames: u64,
     /// Frames of every part but the last.
@@ -30,10 +34,15 @@ fn part_frames(frame: FrameSize) -> u64 {
 }
 
 impl Blob {
+    fn new(parts: Vec<ObjectRef>, frame: FrameSize, frames: u64, per_part: u64) -> Self {
+        let openers = parts.iter().map(|_| OnceLock::new()).collect();
+        Self { parts, openers, frame, frames, per_part }
+    }
+
     /// A blob of one object.
     pub(super) fn single(object: ObjectRef) -> Self {
         let (frame, frames) = (object.frame_size(), u64::from(object.frames()));
-        Self { parts: vec![object], frame, frames, per_part: frames }
+        Self::new(vec![object], frame, frames, frames)
     }
 
     /// Plaintext bytes of a frame.
@@ -51,8 +60,8 @@ impl Blob {
         &self.parts
     }
 
-    /// Cuts `first..first + count` where parts meet: calls `f(part, first frame in it, frames, frames before)`.
-    fn pieces(&self, first: u64, count: u64, mut f: impl FnMut(&ObjectRef, u32, u32, u64) -> Result<()>) -> Result<()> {
+    /// Cuts `first..first + count` where parts meet: calls `f(number of the part, first frame in it, frames, frames before)`.
+    fn pieces(&self, first: u64, count: u64, mut f: impl FnMut(usize, u32, u32, u64) -> Result<()>) -> Result<()> {
         if first.checked_add(count).is_none_or(|end| end > self.frames) {
             return Err(Error::Corrupt { what: "frame number" });
         }
@@ -60,7 +69,7 @@ impl Blob {
         while done < count {
             let (part, at) = ((first + done) / self.per_part, (first + done) % self.per_part);
             let n = (self.per_part - at).min(count - done);
-            f(&self.parts[part as usize], at as u32, n as u32, done)?;
+            f(part as usize, at as u32, n as u32, done)?;
             done += n;
         }
         Ok(())
@@ -72,7 +81,7 @@ impl Blob {
         debug_assert_eq!(out.len() % payload, 0);
         self.pieces(first, (out.len() / payload) as u64, |part, at, n, done| {
             let start = done as usize * payload;
-            vault.read(part, at, n, &mut out[start..start + n as usize * payload])
+            vault.read(&self.parts[part], at, n, &mut out[start..start + n as usize * payload])
         })
     }
 
@@ -80,7 +89,7 @@ impl Blob {
     pub(super) fn fetch(&self, vault: &Vault, first: u64, count: u64) -> Result<Vec<u8>> {
         let mut all = Vec::new();
         self.pieces(first, count, |part, at, n, _| {
-            let piece = vault.fetch(part, at, n)?;
+            let piece = vault.fetch(&self.parts[part], at, n)?;
             if all.is_empty() {
                 all = piece;
             } else {
@@ -97,7 +106,12 @@ impl Blob {
         self.pieces(first, (out.len() / payload) as u64, |part, at, n, done| {
             let (start, n) = (done as usize, n as usize);
             let stored = &stored[start * self.frame.stored()..(start + n) * self.frame.stored()];
-            vault.open_frames(part, at, stored, &mut out[start * payload..(start + n) * payload])
+            let out = &mut out[start * payload..(start + n) * payload];
+            if let Some(opener) = self.openers[part].get() {
+                return vault.open_with(opener, at, stored, out);
+            }
+            let opener = vault.opener(&self.parts[part])?;
+            vault.open_with(self.openers[part].get_or_init(|| opener), at, stored, out)
         })
     }
 
@@ -130,7 +144,7 @@ impl Blob {
         for _ in 0..n {
             parts.push(ObjectRef::read(r.rest())?);
         }
-        Ok(Self { parts, frame, frames, per_part: part_frames(frame) })
+        Ok(Self::new(parts, frame, frames, part_frames(frame)))
     }
 }
 
@@ -203,7 +217,7 @@ impl<'a> BlobWriter<'a> {
             self.seal()?;
         }
         let per_part = part_frames(self.frame);
-        Ok(Blob { parts: std::mem::take(&mut self.parts), frame: self.frame, frames: self.frames, per_part })
+        Ok(Blob::new(std::mem::take(&mut self.parts), self.frame, self.frames, per_part))
     }
 }
 

@@ -26,6 +26,8 @@ const GRAIN: usize = 8;
 /// Bytes of vectors encoded between two looks at the watch: at most, and as a share of the budget.
 const STEP_BYTES: u64 = 8 << 20;
 const STEP_SHARE: u64 = 4;
+/// Frames of vectors: a query reads single ones.
+const VECTORS: FrameSize = FrameSize::K1;
 /// Entries of payload brought into order at a time, however small the budget.
 const LEAST_WINDOW: usize = 4096;
 /// Bytes of payload copied between two looks at the watch.
@@ -56,7 +58,7 @@ impl Rebuild<'_> {
             _ => FrameSize::K64,
         };
         let mut codes = BlobWriter::new(drafts, Kind::Codes, frame);
-        let mut vectors = quantizer.needs_rerank().then(|| BlobWriter::new(drafts, Kind::Vectors, FrameSize::K4));
+        let mut vectors = quantizer.needs_rerank().then(|| BlobWriter::new(drafts, Kind::Vectors, VECTORS));
         let mut done = 0;
         while done < extents.len() {
             let group = self.next_group(&extents, done, dim);

@@ -5,10 +5,9 @@
 //! of plaintext at a time and wipes it. Parts are small enough that a job notices a cancellation between two of them, and
 //! that the few of them in hand at a time fit into small bounds of memory.
 
-use zeroize::{Zeroize, Zeroizing};
-
 use super::drafts::Drafts;
 use super::wire::{Put, Reader};
+use crate::buffer::Wiped;
 use crate::crypto::{FrameSize, Kind, ObjectRef, Vault};
 use crate::error::{Error, Result, try_with_capacity};
 
@@ -102,8 +101,8 @@ impl Blob {
     }
 
     /// All of it, for objects that are read once at opening.
-    pub(super) fn read_all(&self, vault: &Vault) -> Result<Zeroizing<Vec<u8>>> {
-        let mut out = Zeroizing::new(try_with_capacity(self.frames as usize * self.frame.payload(), "object")?);
+    pub(super) fn read_all(&self, vault: &Vault) -> Result<Wiped> {
+        let mut out = Wiped::new(try_with_capacity(self.frames as usize * self.frame.payload(), "object")?);
         for part in &self.parts {
             out.extend_from_slice(vault.read_all(part)?.bytes());
         }
@@ -139,7 +138,7 @@ pub(super) struct BlobWriter<'a> {
     drafts: &'a Drafts,
     kind: Kind,
     frame: FrameSize,
-    pending: Zeroizing<Vec<u8>>,
+    pending: Wiped,
     parts: Vec<ObjectRef>,
     frames: u64,
 }
@@ -147,7 +146,7 @@ pub(super) struct BlobWriter<'a> {
 impl<'a> BlobWriter<'a> {
     /// A writer of objects of `kind` in frames of `frame`.
     pub(super) fn new(drafts: &'a Drafts, kind: Kind, frame: FrameSize) -> Self {
-        Self { drafts, kind, frame, pending: Zeroizing::default(), parts: Vec::new(), frames: 0 }
+        Self { drafts, kind, frame, pending: Wiped::default(), parts: Vec::new(), frames: 0 }
     }
 
     /// Appends bytes.
@@ -169,7 +168,7 @@ impl<'a> BlobWriter<'a> {
     fn reserve(&mut self, n: usize, part: usize) -> Result<()> {
         if self.pending.capacity() - self.pending.len() < n {
             let room = ((self.pending.len() + n).max(64 << 10) * 2).min(part);
-            let mut grown = Zeroizing::new(try_with_capacity(room, "object")?);
+            let mut grown = Wiped::new(try_with_capacity(room, "object")?);
             grown.extend_from_slice(&self.pending);
             self.pending = grown;
         }
@@ -189,7 +188,7 @@ impl<'a> BlobWriter<'a> {
     fn seal(&mut self) -> Result<()> {
         self.parts.push(self.drafts.put(self.kind, self.frame, &self.pending)?);
         self.frames += (self.pending.len() / self.frame.payload()) as u64;
-        self.pending.zeroize();
+        self.pending.wipe();
         Ok(())
     }
 

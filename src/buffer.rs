@@ -1,7 +1,9 @@
 //! Memory for codes, vectors and other plaintext: aligned to cache lines, zeroized when dropped.
 
+use std::ops::{Deref, DerefMut};
+
 use bytemuck::{Pod, Zeroable};
-use zeroize::Zeroize;
+use zeroize::optimization_barrier;
 
 use crate::error::{Result, try_zeroed};
 
@@ -68,10 +70,63 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        // By words: wiping is volatile, one store an element, and bytes would take eight times as long.
-        let words: &mut [u64] = bytemuck::cast_slice_mut(&mut self.lines);
-        words.zeroize();
+        wipe(bytemuck::cast_slice_mut(&mut self.lines));
     }
+}
+
+/// A growing byte string that is wiped when it goes, with the room it did not use. What it leaves behind when it grows is
+/// not: reserve first.
+#[derive(Default)]
+pub struct Wiped(Vec<u8>);
+
+impl Wiped {
+    /// Takes `bytes` over.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// Empties it; the room stays.
+    pub fn wipe(&mut self) {
+        let room = self.0.capacity();
+        self.0.clear();
+        self.0.resize(room, 0);
+        optimization_barrier(&self.0[..]);
+        self.0.clear();
+    }
+}
+
+impl Deref for Wiped {
+    type Target = Vec<u8>;
+
+    fn deref(&self) -> &Vec<u8> {
+        &self.0
+    }
+}
+
+impl DerefMut for Wiped {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+}
+
+impl Drop for Wiped {
+    fn drop(&mut self) {
+        self.wipe();
+    }
+}
+
+/// Overwrites `bytes` with zeroes that the compiler must not leave out. As fast as memory: what `zeroize` does instead is
+/// one volatile store an element, so a byte at a time.
+pub fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    optimization_barrier(bytes);
+}
+
+/// Empties `values` after overwriting them as [`wipe`] does; the room stays.
+pub fn wipe_values<T: Pod>(values: &mut Vec<T>) {
+    wipe(bytemuck::cast_slice_mut(values));
+    values.clear();
 }
 
 impl std::fmt::Debug for Buffer {
@@ -93,5 +148,20 @@ mod tests {
             b.bytes_mut().fill(7);
             assert_eq!(format!("{b:?}"), format!("Buffer({len} bytes)"));
         }
+    }
+
+    #[test]
+    fn wiping_leaves_zeroes_and_the_room() {
+        let mut bytes = [7; 130];
+        wipe(&mut bytes[1..129]);
+        assert!(bytes[1..129].iter().all(|&b| b == 0) && bytes[0] == 7 && bytes[129] == 7);
+        let mut w = Wiped::new(Vec::with_capacity(100));
+        w.extend_from_slice(&[7; 90]);
+        let room = (w.capacity(), w.as_ptr());
+        w.wipe();
+        assert!(w.is_empty() && (w.capacity(), w.as_ptr()) == room);
+        let full = w.capacity();
+        w.resize(full, 1);
+        assert!(w.iter().all(|&b| b == 1));
     }
 }

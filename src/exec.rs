@@ -113,6 +113,14 @@ impl Exec {
         }
     }
 
+    /// Runs both, at the same time where there are threads.
+    pub fn join<A: Send, B: Send>(&self, a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
+        match self.pool() {
+            Some(pool) => pool.install(|| rayon::join(a, b)),
+            None => (a(), b()),
+        }
+    }
+
     /// Cuts `data` into pieces of `size` elements (the last may be shorter) and calls `f(piece number, piece)`.
     pub fn for_each_chunk<T: Send, F>(&self, data: &mut [T], size: usize, f: F)
     where
@@ -322,6 +330,7 @@ mod tests {
         for threads in [1, 2, 5] {
             let exec = Exec::new(threads);
             assert_eq!(exec.map(100, |i| i * i)[99], 9801);
+            assert_eq!(exec.join(|| exec.map(9, |i| i).len(), || "b"), (9, "b"));
             let mut v = vec![0u32; 1003];
             exec.for_each_chunk(&mut v, 10, |i, c| c.fill(i as u32));
             assert!(v.iter().enumerate().all(|(i, &x)| x as usize == i / 10));

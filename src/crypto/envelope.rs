@@ -92,19 +92,26 @@ impl ObjectKey {
         aad
     }
 
-    /// Seals `plaintext`, the whole object: header and frames, and the digest.
-    pub(crate) fn seal(&self, plaintext: &[u8]) -> Result<(Vec<u8>, [u8; HASH_LEN])> {
+    /// Seals `pieces`, which one behind the other are the whole object: header and frames, and the digest.
+    pub(crate) fn seal(&self, pieces: &[&[u8]]) -> Result<(Vec<u8>, [u8; HASH_LEN])> {
         let payload = self.made_for.frame_size.payload();
         // All the room at once: no plaintext is left behind by a buffer that moves while it grows.
         let mut out = try_with_capacity(self.made_for.stored_bytes() as usize, "sealed object")?;
         out.extend_from_slice(&self.header);
         let mut digest = self.digest();
-        let mut pieces = plaintext.chunks(payload);
+        let mut plain = Pieces { first: &[], rest: pieces };
         for i in 0..self.frames {
             let from = out.len();
-            out.extend_from_slice(pieces.next().unwrap_or_default());
+            // Frame by frame, so that it is in the nearest cache when it is written over.
             out.resize(from + payload, 0);
-            let tag = self.aead.seal(&Self::nonce(i), &self.aad(i), &mut out[from..])?;
+            let text = &mut out[from..];
+            let tag = match plain.whole(payload) {
+                Some(piece) => self.aead.seal_into(&Self::nonce(i), &self.aad(i), piece, text)?,
+                None => {
+                    plain.fill(text);
+                    self.aead.seal(&Self::nonce(i), &self.aad(i), text)?
+                }
+            };
             out.extend_from_slice(&tag);
             digest.update(&tag);
         }
@@ -150,6 +157,41 @@ impl ObjectKey {
         let stored = self.made_for.frame_size.stored();
         for frame in sealed.chunks_exact(stored) {
             digest.update(&frame[stored - TAG_LEN..]);
+        }
+    }
+}
+
+/// What is left of a plaintext in pieces.
+struct Pieces<'a> {
+    first: &'a [u8],
+    rest: &'a [&'a [u8]],
+}
+
+impl<'a> Pieces<'a> {
+    /// The next `len` bytes, if they lie side by side.
+    fn whole(&mut self, len: usize) -> Option<&'a [u8]> {
+        self.skip();
+        let (whole, first) = self.first.split_at_checked(len)?;
+        self.first = first;
+        Some(whole)
+    }
+
+    /// Copies the next bytes to the front of `out`, as many as there are.
+    fn fill(&mut self, mut out: &mut [u8]) {
+        self.skip();
+        while !out.is_empty() && !self.first.is_empty() {
+            let n = out.len().min(self.first.len());
+            let (to, after) = out.split_at_mut(n);
+            to.copy_from_slice(&self.first[..n]);
+            (self.first, out) = (&self.first[n..], after);
+            self.skip();
+        }
+    }
+
+    /// Leaves in `first` what is not empty, unless nothing is left.
+    fn skip(&mut self) {
+        while let (true, [next, rest @ ..]) = (self.first.is_empty(), self.rest) {
+            (self.first, self.rest) = (next, rest);
         }
     }
 }

@@ -308,6 +308,33 @@ fn wrong_keys_are_wrong_keys() {
     assert!(matches!(vault.load(), Err(Error::NotFound { .. })));
 }
 
+/// Borders of pieces fall before, on and behind those of frames; some pieces are empty.
+#[test]
+fn a_plaintext_in_pieces_is_sealed_as_a_whole_one() {
+    let (_, backend) = bench();
+    let vault = Vault::create(&backend, "x", &KEY, b"").unwrap();
+    let payload = FrameSize::K4.payload();
+    for lens in [
+        &[][..],
+        &[0],
+        &[0, 1, 0, 0],
+        &[payload, payload],
+        &[21, 3 * payload, 5],
+        &[1, payload - 1, payload, 0, 2 * payload + 1],
+        &[payload - 1, 2, 3, payload, 4 * payload, 100],
+    ] {
+        let plain: Vec<Vec<u8>> = (7..).zip(lens).map(|(seed, &len)| bytes(seed, len)).collect();
+        let pieces: Vec<&[u8]> = plain.iter().map(|piece| &piece[..]).collect();
+        let sealed = vault.seal_pieces(Kind::Delta, FrameSize::K4, &pieces).unwrap();
+        let whole = vault.seal(Kind::Delta, FrameSize::K4, &plain.concat()).unwrap();
+        assert_eq!(sealed.reference.payload_len(), whole.reference.payload_len());
+        assert_eq!(sealed.bytes.len(), whole.bytes.len());
+        vault.put(&sealed).unwrap();
+        assert!(vault.read_all(&sealed.reference).unwrap().bytes() == plain.concat());
+        vault.verify(&sealed.reference).unwrap();
+    }
+}
+
 /// Whatever seals in the test process enters a ledger that panics when a (key, nonce) pair comes twice (`provider.rs`);
 /// here with a generator that only ever gives one byte.
 #[test]

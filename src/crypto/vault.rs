@@ -217,23 +217,31 @@ impl Vault {
 
     /// Seals an object. The last frame is padded with zeroes. Pure computation: nothing is written.
     pub fn seal(&self, kind: Kind, frame_size: FrameSize, plaintext: &[u8]) -> Result<Sealed> {
+        self.seal_pieces(kind, frame_size, &[plaintext])
+    }
+
+    /// As [`seal`](Self::seal), of a plaintext whose parts lie in several places: a few large ones, since each has a
+    /// fingerprint of its own in the salt.
+    pub fn seal_pieces(&self, kind: Kind, frame_size: FrameSize, pieces: &[&[u8]]) -> Result<Sealed> {
         self.keys.check_pid()?;
-        check_len(plaintext.len(), frame_size.payload())?;
+        let len: usize = pieces.iter().map(|piece| piece.len()).sum();
+        check_len(len, frame_size.payload())?;
         let hedge = self.keys.hedge()?;
         let mut name = [0u8; 24];
         name[..16].copy_from_slice(&random::hedged(hedge, &[b"cyborg1/name"])?[..16]);
         name[16..].copy_from_slice(&self.seq().to_be_bytes());
-        let salt = random::hedged(hedge, &[b"cyborg1/object salt", &name, &self.fingerprint(plaintext)?])?;
+        let fingerprints = pieces.iter().map(|piece| self.fingerprint(piece)).collect::<Result<Vec<_>>>()?;
+        let salt = random::hedged(hedge, &[b"cyborg1/object salt", &name, fingerprints.as_flattened()])?;
         let mut reference = ObjectRef {
             name: Name(name),
             kind,
             frame_size,
             epoch: self.keys.epoch(),
-            payload_len: plaintext.len() as u64,
+            payload_len: len as u64,
             salt,
             digest: [0; HASH_LEN],
         };
-        let (bytes, digest) = ObjectKey::derive(&self.keys, &self.id, &reference)?.seal(plaintext)?;
+        let (bytes, digest) = ObjectKey::derive(&self.keys, &self.id, &reference)?.seal(pieces)?;
         reference.digest = digest;
         Ok(Sealed { reference, bytes })
     }

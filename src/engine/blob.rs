@@ -7,10 +7,9 @@
 
 use std::sync::OnceLock;
 
-use zeroize::{Zeroize, Zeroizing};
-
 use super::drafts::Drafts;
 use super::wire::{Put, Reader};
+use crate::buffer::Wiped;
 use crate::crypto::{FrameSize, Kind, ObjectRef, Opener, Vault};
 use crate::error::{Error, Result, try_with_capacity};
 
@@ -116,8 +115,8 @@ impl Blob {
     }
 
     /// All of it, for objects that are read once at opening.
-    pub(super) fn read_all(&self, vault: &Vault) -> Result<Zeroizing<Vec<u8>>> {
-        let mut out = Zeroizing::new(try_with_capacity(self.frames as usize * self.frame.payload(), "object")?);
+    pub(super) fn read_all(&self, vault: &Vault) -> Result<Wiped> {
+        let mut out = Wiped::new(try_with_capacity(self.frames as usize * self.frame.payload(), "object")?);
         for part in &self.parts {
             out.extend_from_slice(vault.read_all(part)?.bytes());
         }
@@ -153,7 +152,7 @@ pub(super) struct BlobWriter<'a> {
     drafts: &'a Drafts,
     kind: Kind,
     frame: FrameSize,
-    pending: Zeroizing<Vec<u8>>,
+    pending: Wiped,
     parts: Vec<ObjectRef>,
     frames: u64,
 }
@@ -161,7 +160,7 @@ pub(super) struct BlobWriter<'a> {
 impl<'a> BlobWriter<'a> {
     /// A writer of objects of `kind` in frames of `frame`.
     pub(super) fn new(drafts: &'a Drafts, kind: Kind, frame: FrameSize) -> Self {
-        Self { drafts, kind, frame, pending: Zeroizing::default(), parts: Vec::new(), frames: 0 }
+        Self { drafts, kind, frame, pending: Wiped::default(), parts: Vec::new(), frames: 0 }
     }
 
     /// Appends bytes.
@@ -183,7 +182,7 @@ impl<'a> BlobWriter<'a> {
     fn reserve(&mut self, n: usize, part: usize) -> Result<()> {
         if self.pending.capacity() - self.pending.len() < n {
             let room = ((self.pending.len() + n).max(64 << 10) * 2).min(part);
-            let mut grown = Zeroizing::new(try_with_capacity(room, "object")?);
+            let mut grown = Wiped::new(try_with_capacity(room, "object")?);
             grown.extend_from_slice(&self.pending);
             self.pending = grown;
         }
@@ -203,7 +202,7 @@ impl<'a> BlobWriter<'a> {
     fn seal(&mut self) -> Result<()> {
         self.parts.push(self.drafts.put(self.kind, self.frame, &self.pending)?);
         self.frames += (self.pending.len() / self.frame.payload()) as u64;
-        self.pending.zeroize();
+        self.pending.wipe();
         Ok(())
     }
 

@@ -16,13 +16,14 @@ use super::cache::Cache;
 use super::ids::IdColumn;
 use super::payload::{self, Payload};
 use super::wire::{Put, Reader};
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Wiped};
 use crate::crypto::{Kind, ObjectRef, Sealed, Vault};
 use crate::error::{Error, Result, try_with_capacity};
 use crate::types::{IdKind, MAX_DIMENSION};
-use zeroize::Zeroizing;
 
 const VERSION: u8 = 1;
+/// Bytes before the ids.
+const HEAD: usize = 1 + 4 + 8 + 8;
 
 /// Items and deletions of one commit, as columns.
 pub(super) struct Writes {
@@ -33,7 +34,7 @@ pub(super) struct Writes {
     pub(super) vectors: Buffer,
     /// One entry an item, or none at all when no item has metadata or contents.
     pub(super) entries: Vec<payload::Entry>,
-    pub(super) data: Zeroizing<Vec<u8>>,
+    pub(super) data: Wiped,
 }
 
 /// A committed group in memory.
@@ -46,41 +47,45 @@ pub(super) struct Delta {
 }
 
 impl Writes {
-    /// Seals the writes and gives their form in memory, with the ids deleted.
-    pub(super) fn seal(self, vault: &Arc<Vault>, cache: &Arc<Cache>) -> Result<(Sealed, Delta, IdColumn)> {
-        let room = 64
-            + (self.ids.memory() + self.deleted.memory()) as usize
-            + self.vectors.len()
-            + self.entries.len() * payload::ENTRY
-            + self.data.len();
-        let mut out = Zeroizing::new(try_with_capacity(room + (1 << 16), "delta")?);
-        out.put_u8(VERSION);
-        out.put_u32(self.dimension as u32);
-        let at = out.len();
-        out.put_u64(0);
-        out.put_u64(0);
-        self.ids.write(&mut out);
-        self.deleted.write(&mut out);
-        out.put_f32s(self.vectors.f32s());
-        let (mut index_at, mut data_at) = (0, 0);
-        if !self.entries.is_empty() {
-            index_at = out.len() as u64;
-            self.entries.iter().for_each(|e| e.write(&mut out));
-            data_at = out.len() as u64;
-            out.extend_from_slice(&self.data);
-            out[at..at + 8].copy_from_slice(&index_at.to_le_bytes());
-            out[at + 8..at + 16].copy_from_slice(&data_at.to_le_bytes());
-        }
+    /// Seals the writes. What is large is sealed from where it lies.
+    pub(super) fn seal(&self, vault: &Vault) -> Result<Sealed> {
+        let room = HEAD + self.ids.stored_len() + self.deleted.stored_len();
+        let mut front = Wiped::new(try_with_capacity(room, "delta")?);
+        let (index_at, data_at) = self.payload_at().unwrap_or_default();
+        front.put_u8(VERSION);
+        front.put_u32(self.dimension as u32);
+        front.put_u64(index_at);
+        front.put_u64(data_at);
+        self.ids.write(&mut front);
+        self.deleted.write(&mut front);
+        let mut index = Wiped::new(try_with_capacity(self.entries.len() * payload::ENTRY, "delta")?);
+        self.entries.iter().for_each(|e| e.write(&mut index));
+        let mut swapped = Wiped::default();
+        let vectors = if cfg!(target_endian = "little") {
+            self.vectors.bytes()
+        } else {
+            swapped.put_f32s(self.vectors.f32s());
+            &swapped
+        };
         // Whole frames, so that any frame can be opened alone.
-        let frame = frame_for(out.len());
-        let padded = out.len().next_multiple_of(frame.payload());
-        out.resize(padded, 0);
-        let sealed = vault.seal(Kind::Delta, frame, &out)?;
-        let object = sealed.reference.clone();
+        let len = front.len() + vectors.len() + index.len() + self.data.len();
+        let frame = frame_for(len);
+        let padding = vec![0; len.next_multiple_of(frame.payload()) - len];
+        vault.seal_pieces(Kind::Delta, frame, &[&front, vectors, &index, &self.data, &padding])
+    }
+
+    /// Where in the object the payload index and its data begin.
+    fn payload_at(&self) -> Option<(u64, u64)> {
+        let index_at = HEAD + self.ids.stored_len() + self.deleted.stored_len() + self.vectors.len();
+        let data_at = index_at + self.entries.len() * payload::ENTRY;
+        (data_at > index_at).then_some((index_at as u64, data_at as u64))
+    }
+
+    /// The form in memory of what was sealed as `object`, with the ids deleted.
+    pub(super) fn keep(self, vault: &Arc<Vault>, cache: &Arc<Cache>, object: ObjectRef) -> (Delta, IdColumn) {
         let blob = Blob::single(object.clone());
-        let payload = (index_at > 0).then(|| Payload::within(vault, cache, &blob, index_at, data_at));
-        let delta = Delta { object, ids: self.ids, vectors: self.vectors, payload, dimension: self.dimension };
-        Ok((sealed, delta, self.deleted))
+        let payload = self.payload_at().map(|(index, data)| Payload::within(vault, cache, &blob, index, data));
+        (Delta { object, ids: self.ids, vectors: self.vectors, payload, dimension: self.dimension }, self.deleted)
     }
 }
 
@@ -105,10 +110,11 @@ impl Delta {
         if dimension > MAX_DIMENSION || (dimension == 0 && ids.len() > 0) {
             return Err(Error::Corrupt { what: "delta" });
         }
-        let values = r.f32s(ids.len() * dimension as usize)?;
-        let mut vectors = Buffer::zeroed(values.len() * 4, "delta")?;
-        vectors.f32s_mut().copy_from_slice(&values);
-        drop(Zeroizing::new(values));
+        let values = r.bytes(ids.len() * dimension as usize * 4)?;
+        let mut vectors = Buffer::zeroed(values.len(), "delta")?;
+        for (value, bytes) in vectors.f32s_mut().iter_mut().zip(values.as_chunks().0) {
+            *value = f32::from_le_bytes(*bytes);
+        }
         let blob = Blob::single(object.clone());
         let payload = (index_at > 0).then(|| Payload::within(vault, cache, &blob, index_at, data_at));
         Ok((Self { object, ids, vectors, payload, dimension: dimension as usize }, deleted))

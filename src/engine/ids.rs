@@ -173,13 +173,19 @@ pub(super) struct IdMap {
 }
 
 /// The table's 64-bit hash of an entry, from the 32 bits kept.
-fn spread(tag: u32) -> u64 {
+pub(super) fn spread(tag: u32) -> u64 {
     u64::from(tag).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 impl IdMap {
-    fn tag(&self, id: &[u8]) -> u32 {
+    /// 32 bits of the hash of `id`. Keyed at random, since callers choose the ids; the same as long as the map lives.
+    pub(super) fn tag(&self, id: &[u8]) -> u32 {
         (self.hasher.hash_one(id) >> 32) as u32
+    }
+
+    /// The tags of a column.
+    pub(super) fn tags(&self, ids: &IdColumn) -> Vec<u32> {
+        (0..ids.len()).map(|i| self.tag(ids.get(i))).collect()
     }
 
     /// Makes room for `n` more ids.
@@ -202,13 +208,27 @@ impl IdMap {
 
     /// The row of `id`; `id_of(row)` gives the id that a row holds.
     pub(super) fn find<'a>(&self, id: &[u8], id_of: impl Fn(u32) -> &'a [u8]) -> Option<u32> {
-        let tag = self.tag(id);
+        self.find_tagged(self.tag(id), id, id_of)
+    }
+
+    /// As [`Self::find`], where the tag of `id` is known.
+    pub(super) fn find_tagged<'a>(&self, tag: u32, id: &[u8], id_of: impl Fn(u32) -> &'a [u8]) -> Option<u32> {
         self.table.find(spread(tag), |e| e.tag == tag && id_of(e.row) == id).map(|e| e.row)
     }
 
     /// Makes `row` the row of `id`; the row it had.
     pub(super) fn insert<'a>(&mut self, id: &[u8], row: u32, id_of: impl Fn(u32) -> &'a [u8]) -> Option<u32> {
-        let tag = self.tag(id);
+        self.insert_tagged(self.tag(id), id, row, id_of)
+    }
+
+    /// As [`Self::insert`], where the tag of `id` is known.
+    pub(super) fn insert_tagged<'a>(
+        &mut self,
+        tag: u32,
+        id: &[u8],
+        row: u32,
+        id_of: impl Fn(u32) -> &'a [u8],
+    ) -> Option<u32> {
         match self.table.find_mut(spread(tag), |e| e.tag == tag && id_of(e.row) == id) {
             Some(e) => Some(std::mem::replace(&mut e.row, row)),
             None => {

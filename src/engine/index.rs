@@ -25,6 +25,7 @@ use super::search::QueryScratch;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
 use super::write::{Op, Request};
+use crate::buffer::Wiped;
 use crate::crypto::{ObjectRef, Sealed, Vault};
 use crate::error::{Error, Result};
 use crate::exec::Watch;
@@ -42,7 +43,7 @@ pub struct Index {
     pub(super) snapshot: ArcSwap<Snapshot>,
     pub(super) ids: RwLock<IdMap>,
     pub(super) writer: Mutex<WriterState>,
-    pub(super) queue: Mutex<VecDeque<Arc<Request>>>,
+    pub(super) queue: Mutex<VecDeque<Request>>,
     /// Held by whoever replaces runs: a merge, a compaction, the end of a training.
     pub(super) merging: Mutex<()>,
     /// Leading runs that a training reads and merges must leave alone.
@@ -213,7 +214,7 @@ impl Index {
             std::mem::take(&mut writer.retired).into_iter().partition(|r| (r.unused)());
         writer.retired = kept;
         let deletes: Vec<ObjectRef> = unused.iter().flat_map(|r| r.objects.iter().cloned()).collect();
-        match self.vault.commit(&Zeroizing::new(manifest.write()), puts, &deletes) {
+        match self.vault.commit(&Wiped::new(manifest.write()), puts, &deletes) {
             Ok(seq) => {
                 writer.manifest = manifest;
                 Ok(seq)

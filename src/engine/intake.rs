@@ -8,12 +8,15 @@ use super::ids::IdColumn;
 use super::manifest::Config;
 use super::options::{Batch, Ids, Strings};
 use super::payload::Entry;
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Wiped};
 use crate::error::{Error, Result, try_with_capacity, try_zeroed};
 use crate::kernels;
 use crate::types::{
     ContentsKind, MAX_BATCH_BYTES, MAX_CONTENTS_LEN, MAX_DIMENSION, MAX_F16, MAX_METADATA_LEN, Metric, VectorPrecision,
 };
+
+/// Squared lengths whose inverse roots float32 holds with all its digits.
+const USUAL: std::ops::Range<f32> = 1e-20..1e20;
 
 /// A checked batch.
 pub(super) struct Intake {
@@ -23,7 +26,7 @@ pub(super) struct Intake {
     pub(super) vectors: Buffer,
     /// One an item, or none at all when no item has metadata or contents.
     pub(super) entries: Vec<Entry>,
-    pub(super) data: Zeroizing<Vec<u8>>,
+    pub(super) data: Wiped,
 }
 
 impl Intake {
@@ -90,8 +93,16 @@ fn take_vectors(vectors: &[f32], dimension: usize, config: &Config) -> Result<Bu
 
 /// Copies one vector, normalised under cosine; the error says what is wrong with it.
 pub(super) fn take_vector(from: &[f32], to: &mut [f32], metric: Metric) -> std::result::Result<(), &'static str> {
-    // A sum is finite only if every term is; it may also overflow, which the slow test tells apart.
-    if !from.iter().sum::<f32>().is_finite() && !from.iter().all(|x| x.is_finite()) {
+    if metric == Metric::Cosine {
+        let square = kernels::best().dot(from, from);
+        if USUAL.contains(&square) {
+            // Finite, so every value is.
+            let scale = 1.0 / square.sqrt();
+            to.iter_mut().zip(from).for_each(|(to, x)| *to = x * scale);
+            return Ok(());
+        }
+    }
+    if !all_finite(from) {
         return Err("not finite");
     }
     to.copy_from_slice(from);
@@ -101,17 +112,21 @@ pub(super) fn take_vector(from: &[f32], to: &mut [f32], metric: Metric) -> std::
         if largest == 0.0 {
             return Err("zero");
         }
-        let norm = kernels::best().dot(to, to);
-        if !(1e-20..1e20).contains(&norm) {
-            to.iter_mut().for_each(|x| *x /= largest);
-        }
+        to.iter_mut().for_each(|x| *x /= largest);
         let scale = 1.0 / kernels::best().dot(to, to).sqrt();
         to.iter_mut().for_each(|x| *x *= scale);
     }
     Ok(())
 }
 
-fn take_payload(batch: &Batch<'_>, count: usize) -> Result<(Vec<Entry>, Zeroizing<Vec<u8>>)> {
+/// Whether no value is infinite or NaN: both have all bits of the exponent set. One pass of whole registers, where a sum
+/// or a search would go value by value.
+fn all_finite(values: &[f32]) -> bool {
+    const EXPONENT: u32 = 0x7f80_0000;
+    values.iter().fold(0, |bad, x| bad | u32::from(x.to_bits() & EXPONENT == EXPONENT)) == 0
+}
+
+fn take_payload(batch: &Batch<'_>, count: usize) -> Result<(Vec<Entry>, Wiped)> {
     let columns = [("metadata", batch.metadata), ("contents", batch.contents)];
     for (field, column) in columns {
         if let Some(c) = column
@@ -128,10 +143,10 @@ fn take_payload(batch: &Batch<'_>, count: usize) -> Result<(Vec<Entry>, Zeroizin
     let total: u64 = columns.iter().filter_map(|(_, c)| Some(c.as_ref()?.total_len())).sum();
     let kinds_only = batch.contents_kinds.is_some_and(|k| k.iter().any(|&k| k != 0));
     if total == 0 && !kinds_only {
-        return Ok((Vec::new(), Zeroizing::default()));
+        return Ok((Vec::new(), Wiped::default()));
     }
     let mut entries = try_with_capacity(count, "batch")?;
-    let mut data = Zeroizing::new(try_with_capacity(total as usize, "batch")?);
+    let mut data = Wiped::new(try_with_capacity(total as usize, "batch")?);
     for i in 0..count {
         let metadata = batch.metadata.map_or(&[][..], |m| m.get(i));
         let contents = batch.contents.map_or(&[][..], |c| c.get(i));

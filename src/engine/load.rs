@@ -106,8 +106,9 @@ impl Newer {
                 for (delta, deleted) in deltas {
                     let base = snapshot.end;
                     snapshot.end = base + delta.len();
+                    let tags = ids.tags(&delta.ids);
                     snapshot.deltas.push((base, Arc::new(delta)));
-                    apply(&mut snapshot, ids, &deleted);
+                    apply(&mut snapshot, ids, &deleted, &tags);
                 }
                 (manifest, snapshot)
             }
@@ -139,8 +140,9 @@ fn replay(shared: &Shared, snapshot: &mut Snapshot, ids: &mut IdMap, opened: (De
     let (delta, deleted) = opened;
     code(shared, snapshot, &delta)?;
     ids.reserve(delta.ids.len())?;
+    let tags = ids.tags(&delta.ids);
     push(snapshot, delta)?;
-    apply(snapshot, ids, &deleted);
+    apply(snapshot, ids, &deleted, &tags);
     Ok(())
 }
 
@@ -164,8 +166,9 @@ pub(super) fn push(snapshot: &mut Snapshot, delta: Delta) -> Result<()> {
     Ok(())
 }
 
-/// Carries the effect of the last delta over to `ids` and the tombstones: first its deletions, then its items.
-pub(super) fn apply(snapshot: &mut Snapshot, ids: &mut IdMap, deleted: &IdColumn) {
+/// Carries the effect of the last delta over to `ids` and the tombstones: first its deletions, then its items, whose ids
+/// have these `tags`.
+pub(super) fn apply(snapshot: &mut Snapshot, ids: &mut IdMap, deleted: &IdColumn, tags: &[u32]) {
     let mut tombstones = std::mem::take(&mut snapshot.tombstones);
     let snapshot_ref = &*snapshot;
     let id_of = |row| snapshot_ref.id(row);
@@ -175,8 +178,8 @@ pub(super) fn apply(snapshot: &mut Snapshot, ids: &mut IdMap, deleted: &IdColumn
         }
     }
     if let Some((base, delta)) = snapshot_ref.deltas.last() {
-        for i in 0..delta.len() {
-            if let Some(old) = ids.insert(delta.ids.get(i as usize), base + i, id_of) {
+        for (i, &tag) in (0..delta.len()).zip(tags) {
+            if let Some(old) = ids.insert_tagged(tag, delta.ids.get(i as usize), base + i, id_of) {
                 tombstones.insert(old);
             }
         }

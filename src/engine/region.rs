@@ -8,12 +8,11 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use arc_swap::Guard;
-use zeroize::Zeroize;
 
 use super::blob::Blob;
 use super::cache::{Cache, Held, Slots};
 use super::options::CacheMode;
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, wipe};
 use crate::crypto::Vault;
 use crate::error::{Error, Result};
 use crate::kernels::prefetch;
@@ -50,7 +49,7 @@ impl Scratch {
 
     /// Overwrites what was opened.
     pub(super) fn wipe(&mut self) {
-        self.buffer.bytes_mut()[..self.used].zeroize();
+        wipe(&mut self.buffer.bytes_mut()[..self.used]);
         (self.used, self.opened) = (0, 0);
     }
 }

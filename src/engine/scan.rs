@@ -4,13 +4,12 @@
 //! of a list are opened and read once, for all queries that look into it. A query that comes alone takes its lists in its
 //! own order, nearest first.
 
-use zeroize::Zeroize;
-
 use super::curve::Reach;
 use super::generation::Generation;
 use super::region::Scratch;
 use super::snapshot::Snapshot;
 use super::visit::Visit;
+use crate::buffer::wipe_values;
 use crate::error::{Error, Result};
 use crate::exec::Watch;
 use crate::ivf::{ProbeScratch, Sieve};
@@ -43,7 +42,7 @@ impl Scanner {
     /// Overwrites what remains of the queries.
     pub(super) fn wipe(&mut self) {
         self.scratch.wipe();
-        self.work.gathered.zeroize();
+        wipe_values(&mut self.work.gathered);
     }
 
     /// Takes all `visits`, which have begun, to their end.

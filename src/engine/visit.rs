@@ -11,12 +11,11 @@
 
 use std::cmp::Ordering;
 
-use zeroize::Zeroize;
-
 use super::curve::{Reach, Stop};
 use super::generation::Generation;
 use super::margin::half_square;
 use super::results::QueryStats;
+use crate::buffer::wipe_values;
 use crate::ivf::{Kept, ProbeScratch};
 use crate::quant::Prepared;
 
@@ -101,7 +100,7 @@ impl Visit {
 
     /// Overwrites the query.
     pub(super) fn wipe(&mut self) {
-        self.query.zeroize();
+        wipe_values(&mut self.query);
         self.prepared.wipe();
     }
 }

@@ -8,22 +8,22 @@
 //! tombstones and snapshot change together under the id map's lock. Everything that can fail comes before the
 //! transaction.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use hashbrown::HashTable;
 use parking_lot::Mutex;
-use zeroize::Zeroizing;
 
 use super::delta::Writes;
 use super::generation::Generation;
-use super::ids::{IdColumn, IdMap};
+use super::ids::{IdColumn, IdMap, spread};
 use super::index::{Index, WriterState};
 use super::intake::{Intake, check_dimension};
 use super::load;
 use super::manifest::Config;
 use super::payload::Entry;
 use super::snapshot::Snapshot;
-use crate::buffer::Buffer;
+use super::tail::SMALL;
+use crate::buffer::{Buffer, Wiped};
 use crate::error::{Error, Result, try_with_capacity};
 
 /// Bytes that a group may reach by taking in another call.
@@ -36,6 +36,13 @@ pub(super) enum Op {
 }
 
 impl Op {
+    fn ids(&self) -> &IdColumn {
+        match self {
+            Self::Upsert(intake) => &intake.ids,
+            Self::Delete(ids) => ids,
+        }
+    }
+
     /// Bytes it adds to a delta, about.
     fn bytes(&self) -> u64 {
         match self {
@@ -59,41 +66,47 @@ pub(super) struct Outcome {
 /// A queued call.
 pub(super) struct Request {
     op: Op,
-    done: Mutex<Option<Result<Outcome>>>,
+    answer: Arc<Answer>,
 }
 
+/// Where the caller finds what became of it.
+type Answer = Mutex<Option<Result<Outcome>>>;
+
 /// The last word of a group on an id.
-enum Last {
-    /// Position in the order of items.
-    Item(usize),
-    Deleted,
+struct Word<'a> {
+    id: &'a [u8],
+    /// Of the id, by the index's map.
+    tag: u32,
+    /// Position in the order of items; `None` = deleted.
+    item: Option<usize>,
 }
 
 impl Index {
     /// Commits `op`, together with whatever other calls want written at the same time.
     pub(super) fn write(&self, op: Op) -> Result<Outcome> {
-        let request = Arc::new(Request { op, done: Mutex::new(None) });
-        self.queue.lock().push_back(Arc::clone(&request));
+        let answer = Arc::new(Answer::default());
+        self.queue.lock().push_back(Request { op, answer: Arc::clone(&answer) });
         loop {
             let mut writer = self.writer.lock();
-            if let Some(done) = request.done.lock().take() {
+            if let Some(done) = answer.lock().take() {
                 return done;
             }
             let group = self.next_group();
             if group.is_empty() {
                 return Err(Error::Internal { what: "a request was not answered" });
             }
-            if let Err(e) = self.commit_group(&mut writer, &group) {
+            let answers: Vec<Arc<Answer>> = group.iter().map(|r| Arc::clone(&r.answer)).collect();
+            if let Err(e) = self.commit_group(&mut writer, group) {
                 // While the lock is held: who gets it next must find an answer.
-                group.iter().for_each(|r| {
-                    r.done.lock().get_or_insert_with(|| Err(e.clone()));
+                answers.iter().for_each(|answer| {
+                    answer.lock().get_or_insert_with(|| Err(e.clone()));
                 });
             }
         }
     }
 
     /// Takes requests off the queue: at least one, and as many as make a delta of a bounded size.
-    fn next_group(&self) -> Vec<Arc<Request>> {
+    fn next_group(&self) -> Vec<Request> {
         let mut queue = self.queue.lock();
         let (mut group, mut bytes) = (Vec::new(), 0);
         while let Some(request) = queue.pop_front() {
@@ -107,18 +120,24 @@ impl Index {
         group
     }
 
-    fn commit_group(&self, writer: &mut WriterState, group: &[Arc<Request>]) -> Result<()> {
+    fn commit_group(&self, writer: &mut WriterState, group: Vec<Request>) -> Result<()> {
         self.enter()?;
         self.check_writable()?;
         let current = self.snapshot.load_full();
-        let dimension = settle_dimension(&current, group);
-        let (merged, outcomes) = merge(&current, &self.ids.read(), group);
+        let dimension = settle_dimension(&current, &group);
+        let (merged, outcomes) = merge(&current, &self.ids.read(), &group)?;
+        let answers: Vec<Arc<Answer>> = group.iter().map(|r| Arc::clone(&r.answer)).collect();
+        let answer = |live| {
+            for (answer, outcome) in answers.iter().zip(&outcomes) {
+                answer.lock().get_or_insert(Ok(Outcome { live, ..*outcome }));
+            }
+        };
         if merged.order.is_empty() && merged.deleted.len() == 0 {
-            answer(group, &outcomes, current.live());
+            answer(current.live());
             return Ok(());
         }
         let count = (merged.order.len() + merged.deleted.len()) as u64;
-        let writes = merged.gather(group, dimension, current.config.id_kind)?;
+        let (writes, tags) = merged.gather(group, dimension, current.config.id_kind)?;
         let mut next = (*current).clone();
         let mut manifest = writer.manifest.clone();
         manifest.writes = manifest.writes.saturating_add(count);
@@ -129,35 +148,36 @@ impl Index {
             let Config { metric, vector_precision, .. } = next.config;
             next.generation = Some(Arc::new(Generation::untrained(metric.similarity(), vector_precision, dimension)?));
         }
-        if let Some(g) = &next.generation {
-            next.tail = current.tail.append(g, &self.shared.callers, current.end, writes.vectors.f32s())?;
-        }
-        let (sealed, delta, deleted) = writes.seal(&self.vault, &self.shared.cache)?;
+        let code = || match &next.generation {
+            Some(g) => current.tail.append(g, &self.shared.callers, current.end, writes.vectors.f32s()),
+            None => Ok(current.tail.clone()),
+        };
+        let seal = || writes.seal(&self.vault);
+        // Neither needs the other.
+        let (tail, sealed) =
+            if writes.ids.len() < SMALL { (code(), seal()) } else { self.shared.callers.join(code, seal) };
+        let sealed = sealed?;
+        next.tail = tail?;
+        let (delta, deleted) = writes.keep(&self.vault, &self.shared.cache, sealed.reference.clone());
         self.ids.write().reserve(delta.ids.len())?;
         manifest.deltas.push(delta.object.clone());
         load::push(&mut next, delta)?;
         next.seq = self.commit(writer, manifest, &[sealed])?;
         let live = {
             let mut ids = self.ids.write();
-            load::apply(&mut next, &mut ids, &deleted);
+            load::apply(&mut next, &mut ids, &deleted, &tags);
             let live = next.live();
             self.snapshot.store(Arc::new(next));
             live
         };
-        answer(group, &outcomes, live);
+        answer(live);
         Ok(())
-    }
-}
-
-fn answer(group: &[Arc<Request>], outcomes: &[Outcome], live: u64) {
-    for (request, outcome) in group.iter().zip(outcomes) {
-        request.done.lock().get_or_insert(Ok(Outcome { live, ..*outcome }));
     }
 }
 
 /// The dimension of the index, or of the first upsert of the group when none is known; upserts of another dimension
 /// are refused here (their intake could not know). 0 when there is still none.
-fn settle_dimension(current: &Snapshot, group: &[Arc<Request>]) -> usize {
+fn settle_dimension(current: &Snapshot, group: &[Request]) -> usize {
     let mut dimension = current.config.dimension;
     for request in group {
         if let Op::Upsert(intake) = &request.op
@@ -165,7 +185,7 @@ fn settle_dimension(current: &Snapshot, group: &[Arc<Request>]) -> usize {
         {
             match check_dimension(intake.dimension as u32, dimension) {
                 Ok(d) => dimension = d as u32,
-                Err(e) => *request.done.lock() = Some(Err(e)),
+                Err(e) => *request.answer.lock() = Some(Err(e)),
             }
         }
     }
@@ -176,63 +196,88 @@ fn settle_dimension(current: &Snapshot, group: &[Arc<Request>]) -> usize {
 struct Merged {
     /// Items that stay, as (request, item).
     order: Vec<(u32, u32)>,
+    /// Tags of their ids.
+    tags: Vec<u32>,
     /// Ids that the index holds and the group deletes (even if it adds them again).
     deleted: IdColumn,
 }
 
 /// Plays the group's requests in order against the ids that the index holds.
-fn merge(current: &Snapshot, ids: &IdMap, group: &[Arc<Request>]) -> (Merged, Vec<Outcome>) {
-    let held = |id: &[u8]| ids.find(id, |row| current.id(row)).is_some();
-    let mut last: HashMap<&[u8], Last> = HashMap::new();
-    let mut order: Vec<Option<(u32, u32)>> = Vec::new();
+fn merge(current: &Snapshot, ids: &IdMap, group: &[Request]) -> Result<(Merged, Vec<Outcome>)> {
+    let held = |tag: u32, id: &[u8]| ids.find_tagged(tag, id, |row| current.id(row)).is_some();
+    let most: usize = group.iter().map(|request| request.op.ids().len()).sum();
+    let mut last: HashTable<Word<'_>> = HashTable::new();
+    let needed = (most * size_of::<Word<'_>>()) as u64;
+    let refused = |_| Error::NoMemory { what: "delta", needed, got: 0 };
+    last.try_reserve(most, |word| spread(word.tag)).map_err(refused)?;
+    let mut order: Vec<Option<(u32, u32)>> = try_with_capacity(most, "delta")?;
+    let mut tags: Vec<u32> = try_with_capacity(most, "delta")?;
     let mut deleted = IdColumn::empty(current.config.id_kind);
     let mut outcomes = vec![Outcome::default(); group.len()];
     for (r, request) in group.iter().enumerate() {
-        if request.done.lock().is_some() {
+        if request.answer.lock().is_some() {
             continue;
         }
         let out = &mut outcomes[r];
-        match &request.op {
-            Op::Upsert(intake) => {
-                for i in 0..intake.ids.len() {
-                    let id = intake.ids.get(i);
-                    match last.insert(id, Last::Item(order.len())) {
-                        Some(Last::Item(before)) => match order[before].take() {
-                            Some((same, _)) if same as usize == r => out.superseded += 1,
-                            _ => out.updated += 1,
-                        },
-                        Some(Last::Deleted) => out.inserted += 1,
-                        None if held(id) => out.updated += 1,
-                        None => out.inserted += 1,
-                    }
-                    order.push(Some((r as u32, i as u32)));
+        let upsert = matches!(request.op, Op::Upsert(_));
+        let column = request.op.ids();
+        for i in 0..column.len() {
+            let id = column.get(i);
+            let tag = ids.tag(id);
+            let word = last.find_mut(spread(tag), |word| word.tag == tag && word.id == id);
+            let before = word.as_ref().map(|word| word.item);
+            let item = upsert.then_some(order.len());
+            if upsert {
+                match before {
+                    Some(Some(before)) => match order[before].take() {
+                        Some((same, _)) if same as usize == r => out.superseded += 1,
+                        _ => out.updated += 1,
+                    },
+                    Some(None) => out.inserted += 1,
+                    None if held(tag, id) => out.updated += 1,
+                    None => out.inserted += 1,
                 }
+                order.push(Some((r as u32, i as u32)));
+                tags.push(tag);
+            } else {
+                match before {
+                    Some(None) => continue,
+                    Some(Some(before)) => order[before] = None,
+                    None if held(tag, id) => {}
+                    None => continue,
+                }
+                // Replacing marks the old row by itself; only an id that ends absent, or did before, is listed.
+                if held(tag, id) {
+                    deleted.push(id);
+                }
+                out.deleted += 1;
             }
-            Op::Delete(column) => {
-                for i in 0..column.len() {
-                    let id = column.get(i);
-                    match last.get(id) {
-                        Some(Last::Deleted) => continue,
-                        Some(Last::Item(before)) => order[*before] = None,
-                        None if held(id) => {}
-                        None => continue,
-                    }
-                    // Replacing marks the old row by itself; only an id that ends absent, or did before, is listed.
-                    if held(id) {
-                        deleted.push(id);
-                    }
-                    out.deleted += 1;
-                    last.insert(id, Last::Deleted);
+            match word {
+                Some(word) => word.item = item,
+                None => {
+                    last.insert_unique(spread(tag), Word { id, tag, item }, |word| spread(word.tag));
                 }
             }
         }
     }
-    (Merged { order: order.into_iter().flatten().collect(), deleted }, outcomes)
+    let mut stay = order.iter().map(Option::is_some);
+    tags.retain(|_| stay.next().unwrap_or_default());
+    Ok((Merged { order: order.into_iter().flatten().collect(), tags, deleted }, outcomes))
 }
 
 impl Merged {
-    /// The columns of the delta.
-    fn gather(self, group: &[Arc<Request>], dimension: usize, kind: crate::types::IdKind) -> Result<Writes> {
+    /// The columns of the delta, and the tags of its items.
+    fn gather(
+        self,
+        mut group: Vec<Request>,
+        dimension: usize,
+        kind: crate::types::IdKind,
+    ) -> Result<(Writes, Vec<u32>)> {
+        // One upsert alone, of which everything stays: its columns are those of the delta.
+        let alone = group.len() == 1 && group[0].op.ids().len() == self.order.len();
+        if alone && let Some(Request { op: Op::Upsert(Intake { ids, vectors, entries, data, .. }), .. }) = group.pop() {
+            return Ok((Writes { dimension, ids, deleted: self.deleted, vectors, entries, data }, self.tags));
+        }
         let batch = |r: u32| match &group[r as usize].op {
             Op::Upsert(intake) => Some(intake),
             Op::Delete(_) => None,
@@ -242,11 +287,11 @@ impl Merged {
         let mut ids = IdColumn::with_capacity(kind, count)?;
         let mut vectors = Buffer::zeroed(count * dimension * 4, "delta")?;
         let has_payload = items().any(|(b, _)| !b.entries.is_empty());
-        let (mut entries, mut data) = (Vec::new(), Zeroizing::new(Vec::new()));
+        let (mut entries, mut data) = (Vec::new(), Wiped::default());
         if has_payload {
             let size: usize = items().filter_map(|(b, i)| b.entries.get(i)).map(Entry::len).sum();
             entries = try_with_capacity(count, "delta")?;
-            data = Zeroizing::new(try_with_capacity(size, "delta")?);
+            data = Wiped::new(try_with_capacity(size, "delta")?);
         }
         for ((b, i), vector) in items().zip(vectors.f32s_mut().chunks_exact_mut(dimension.max(1))) {
             ids.push(b.ids.get(i));
@@ -258,6 +303,6 @@ impl Merged {
                 data.extend_from_slice(&b.data[from..from + entry.len()]);
             }
         }
-        Ok(Writes { dimension, ids, deleted: self.deleted, vectors, entries, data })
+        Ok((Writes { dimension, ids, deleted: self.deleted, vectors, entries, data }, self.tags))
     }
 }

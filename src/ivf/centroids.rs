@@ -8,11 +8,9 @@
 
 use std::sync::OnceLock;
 
-use zeroize::Zeroize;
-
 use super::TopK;
 use super::bytes::{ByteCentroids, ByteSpace, round, stride};
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, wipe_values};
 use crate::error::{Error, Result, try_zeroed};
 use crate::exec::Exec;
 use crate::kernels::{Best, Kernels, LANES, Panels, best};
@@ -65,8 +63,8 @@ impl Default for ProbeScratch {
 impl ProbeScratch {
     /// Overwrites what came from the query.
     pub fn wipe(&mut self) {
-        self.weights.zeroize();
-        self.codes.zeroize();
+        wipe_values(&mut self.weights);
+        wipe_values(&mut self.codes);
     }
 
     /// Empty scratch.

@@ -2,7 +2,7 @@
 //!
 //! A group holds four bytes of a vector, and the parts of a byte are shifted alike, so codes move four at a time.
 
-use super::{GROUP, GROUP_BYTES};
+use super::{GROUP, GROUP_BYTES, LANES};
 
 /// Dimensions in a group of a block of codes of `bits`.
 #[must_use]
@@ -20,13 +20,22 @@ pub const fn code_bytes(dim: usize, bits: u32) -> usize {
 /// their bytes.
 pub fn put_codes(bits: u32, codes: &[u8], lane: usize, block: &mut [u8]) {
     assert_eq!(codes.len() % group_dims(bits), 0, "codes are not padded to whole groups");
-    let groups = codes.as_chunks::<GROUP>().0.chunks_exact(8 / bits as usize);
-    for (group, block) in groups.zip(block.chunks_exact_mut(GROUP_BYTES)) {
-        let mut bytes = 0;
-        for (part, four) in group.iter().enumerate() {
-            bytes |= u32::from_le_bytes(*four) << (part as u32 * bits);
-        }
-        block[lane * GROUP..][..GROUP].copy_from_slice(&bytes.to_le_bytes());
+    match bits {
+        8 => put::<1>(codes, lane, block),
+        4 => put::<2>(codes, lane, block),
+        2 => put::<4>(codes, lane, block),
+        _ => put::<8>(codes, lane, block),
+    }
+}
+
+/// [`put_codes`] of a known number of parts in a byte: no inner loop is left.
+fn put<const PARTS: usize>(codes: &[u8], lane: usize, block: &mut [u8]) {
+    let groups = codes.as_chunks::<GROUP>().0.as_chunks::<PARTS>().0;
+    let places = block.as_chunks_mut::<GROUP>().0.as_chunks_mut::<LANES>().0;
+    for (group, places) in groups.iter().zip(places) {
+        let parts = (0u32..).zip(group);
+        let bytes = parts.fold(0, |bytes, (part, &four)| bytes | u32::from_le_bytes(four) << (part * 8 / PARTS as u32));
+        places[lane] = bytes.to_le_bytes();
     }
 }
 

@@ -44,9 +44,8 @@ impl Flat {
 
 /// Puts each of `values` into its place of `lane`.
 fn put<const WIDTH: usize>(values: impl Iterator<Item = [u8; WIDTH]>, lane: usize, block: &mut [u8]) {
-    for (places, value) in block.chunks_exact_mut(LANES * WIDTH).zip(values) {
-        places[lane * WIDTH..][..WIDTH].copy_from_slice(&value);
-    }
+    let dimensions = block.as_chunks_mut::<WIDTH>().0.as_chunks_mut::<LANES>().0;
+    dimensions.iter_mut().zip(values).for_each(|(places, value)| places[lane] = value);
 }
 
 /// The values in `lane`, the inverse of [`put`].

@@ -19,8 +19,7 @@ pub use pq::Pq;
 pub use rabitq::RaBitQ;
 pub use sq::Sq;
 
-use zeroize::Zeroize;
-
+use crate::buffer::wipe_values;
 use crate::error::{Error, Result};
 use crate::exec::{Exec, Watch};
 use crate::ivf::Centroids;
@@ -147,11 +146,11 @@ pub struct Group<'a> {
 impl Prepared {
     /// Overwrites the query.
     pub fn wipe(&mut self) {
-        self.query.zeroize();
-        self.weights.zeroize();
-        self.codes.zeroize();
-        self.products.zeroize();
-        self.tables.zeroize();
+        wipe_values(&mut self.query);
+        wipe_values(&mut self.weights);
+        wipe_values(&mut self.codes);
+        wipe_values(&mut self.products);
+        wipe_values(&mut self.tables);
     }
 }
 

@@ -48,7 +48,9 @@ fn main() {
     let few = data.n_queries().min(1000);
     let exact = QueryOptions { n_probes: u32::MAX >> 8, rerank_mult: 30, top_k: K as u32, ..QueryOptions::default() };
     let truth = ids(&plain, &data, few, &exact);
-    println!("cache   target  recall  lists scanned rerank    QPS  p50us p99us  code GB/s  opened KB  batch 1t  batch 2t  2t/1t");
+    println!(
+        "cache   target  recall  lists scanned rerank    QPS  p50us p99us  code GB/s  opened KB  batch 1t  batch 2t  2t/1t"
+    );
     let targets = value("--targets").unwrap_or("0.90,0.95,0.99").split(',');
     for target in targets.map(|t| t.parse().expect("targets are numbers")) {
         let both = [("plain", &plain), ("sealed", &sealed)];
@@ -134,7 +136,11 @@ fn coarse(data: &Data, lists: usize) {
     }
 }
 
-fn build(data: &Data, quantizer: Option<QuantizerSpec>, cache_mode: CacheMode) -> (std::sync::Arc<Db>, std::sync::Arc<Index>) {
+fn build(
+    data: &Data,
+    quantizer: Option<QuantizerSpec>,
+    cache_mode: CacheMode,
+) -> (std::sync::Arc<Db>, std::sync::Arc<Index>) {
     let db = Db::open("memory:", DbOptions { cache_mode, ..DbOptions::default() }).unwrap();
     let options = IndexOptions {
         dimension: data.dim as u32,

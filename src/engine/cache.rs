@@ -2,8 +2,8 @@
 //!
 //! A slot is found by index, not by hashing: a lookup is one atomic load, which a search does for every list it
 //! probes. Slots die with their owner (a run replaced by a rebuild), so nothing in the cache is ever stale. The clock
-//! holds weak references and gives a slot that was used since it last came by a second round. Only content bytes are
-//! counted.
+//! holds weak references and gives a slot that was used since it last came by a second round. Codes, of which a query reads
+//! most, go last: there are two clocks, and theirs turns only when nothing else is left. Only content bytes are counted.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,6 +14,9 @@ use parking_lot::Mutex;
 
 use super::options::CacheMode;
 use crate::buffer::Buffer;
+
+/// Misses of parts for one that fills its slot where the budget is used up.
+const ADMIT: u64 = 16;
 
 /// What a slot holds.
 pub(super) enum Held {
@@ -32,12 +35,28 @@ impl Held {
     }
 }
 
+/// What goes first when the budget is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Codes of lists: kept while there is anything else.
+    Codes,
+    /// Vectors and payload, of which a query reads a few rows.
+    Rows,
+}
+
 /// The budget that all slots of a db share.
 pub(super) struct Cache {
     mode: CacheMode,
     budget: u64,
     used: AtomicU64,
-    clock: Mutex<Clock>,
+    clocks: Mutex<Clocks>,
+}
+
+/// A clock for each [`Class`].
+#[derive(Default)]
+struct Clocks {
+    codes: Clock,
+    rows: Clock,
 }
 
 /// Filled slots in the order in which they are looked at.
@@ -62,11 +81,17 @@ impl Clock {
 impl Cache {
     /// A cache of at most `budget` bytes.
     pub(super) fn new(mode: CacheMode, budget: u64) -> Arc<Self> {
-        Arc::new(Self { mode, budget, used: AtomicU64::new(0), clock: Mutex::default() })
+        Arc::new(Self { mode, budget, used: AtomicU64::new(0), clocks: Mutex::default() })
     }
 
-    /// Evicts until the budget is kept. Bounded: every entry is looked at no more than twice.
-    fn shrink(&self, clock: &mut VecDeque<(Weak<Slots>, u32)>) {
+    /// Evicts until the budget is kept: rows, then codes.
+    fn shrink(&self, clocks: &mut Clocks) {
+        self.turn(&mut clocks.rows.entries);
+        self.turn(&mut clocks.codes.entries);
+    }
+
+    /// Evicts from one clock. Bounded: every entry is looked at no more than twice.
+    fn turn(&self, clock: &mut VecDeque<(Weak<Slots>, u32)>) {
         for _ in 0..2 * clock.len() {
             if self.used.load(Ordering::Relaxed) <= self.budget {
                 return;
@@ -91,6 +116,7 @@ struct Slot {
 /// The slots of one owner.
 pub(super) struct Slots {
     cache: Arc<Cache>,
+    class: Class,
     slots: Box<[Slot]>,
     bytes: AtomicU64,
     misses: AtomicU64,
@@ -98,9 +124,10 @@ pub(super) struct Slots {
 
 impl Slots {
     /// `n` empty slots.
-    pub(super) fn new(cache: &Arc<Cache>, n: usize) -> Arc<Self> {
+    pub(super) fn new(cache: &Arc<Cache>, class: Class, n: usize) -> Arc<Self> {
         Arc::new(Self {
             cache: Arc::clone(cache),
+            class,
             slots: (0..n).map(|_| Slot::default()).collect(),
             bytes: AtomicU64::new(0),
             misses: AtomicU64::new(0),
@@ -131,13 +158,20 @@ impl Slots {
         self.slots[i].data.load()
     }
 
+    /// Whether a slot of `len` bytes that was not found, and of which only a part is wanted, should be filled: where there is
+    /// room, and else now and then, so that what is asked for often gets in and the rest does not drive it out.
+    pub(super) fn admits(&self, len: usize) -> bool {
+        let room = self.cache.budget.saturating_sub(self.cache.used.load(Ordering::Relaxed));
+        len as u64 <= room || self.misses.load(Ordering::Relaxed).is_multiple_of(ADMIT)
+    }
+
     /// Fills slot `i`, unless the whole budget is smaller than that.
     pub(super) fn insert(self: &Arc<Self>, i: usize, held: Arc<Held>) {
         let len = held.len();
         if len > self.cache.budget {
             return;
         }
-        let mut clock = self.cache.clock.lock();
+        let mut clocks = self.cache.clocks.lock();
         if self.slots[i].data.load().is_some() {
             return; // another thread was faster
         }
@@ -145,8 +179,12 @@ impl Slots {
         self.bytes.fetch_add(len, Ordering::Relaxed);
         self.cache.used.fetch_add(len, Ordering::Relaxed);
         if self.cache.budget != u64::MAX {
+            let clock = match self.class {
+                Class::Codes => &mut clocks.codes,
+                Class::Rows => &mut clocks.rows,
+            };
             clock.push(Arc::downgrade(self), i as u32);
-            self.cache.shrink(&mut clock.entries);
+            self.cache.shrink(&mut clocks);
         }
     }
 
@@ -181,17 +219,17 @@ mod tests {
     fn the_clock_forgets_owners_that_are_gone() {
         let cache = Cache::new(CacheMode::Plain, 1 << 20);
         for _ in 0..1000 {
-            let slots = Slots::new(&cache, 10);
+            let slots = Slots::new(&cache, Class::Rows, 10);
             (0..10).for_each(|i| slots.insert(i, held(10)));
         }
-        assert!(cache.clock.lock().entries.len() < 200);
+        assert!(cache.clocks.lock().rows.entries.len() < 200);
         assert_eq!(cache.used.load(Ordering::Relaxed), 0);
     }
 
     #[test]
     fn keeps_its_budget_and_prefers_what_is_used() {
         let cache = Cache::new(CacheMode::Plain, 1000);
-        let slots = Slots::new(&cache, 100);
+        let slots = Slots::new(&cache, Class::Rows, 100);
         for i in 0..100 {
             slots.insert(i, held(100));
             assert!(cache.used.load(Ordering::Relaxed) <= 1000);
@@ -204,5 +242,27 @@ mod tests {
         assert_eq!(slots.usage().0, cache.used.load(Ordering::Relaxed));
         drop(slots);
         assert_eq!(cache.used.load(Ordering::Relaxed), 0);
+    }
+    #[test]
+    fn codes_stay_while_there_is_anything_else() {
+        let cache = Cache::new(CacheMode::Plain, 1000);
+        let (codes, rows) = (Slots::new(&cache, Class::Codes, 10), Slots::new(&cache, Class::Rows, 100));
+        (0..5).for_each(|i| codes.insert(i, held(100)));
+        (0..100).for_each(|i| rows.insert(i, held(100)));
+        assert_eq!((codes.usage().0, rows.usage().0), (500, 500));
+        (5..10).for_each(|i| codes.insert(i, held(100)));
+        assert_eq!((codes.usage().0, rows.usage().0), (1000, 0));
+        rows.insert(0, held(100));
+        assert!(rows.peek(0).is_none() && codes.usage().0 == 1000, "the newcomer goes first");
+    }
+
+    #[test]
+    fn a_part_of_what_is_not_there_fills_its_slot_where_there_is_room_and_seldom_where_not() {
+        let cache = Cache::new(CacheMode::Plain, 1000);
+        let slots = Slots::new(&cache, Class::Rows, 100);
+        assert!(slots.admits(1000));
+        (0..10).for_each(|i| slots.insert(i, held(100)));
+        let admitted = (0..160).filter(|_| slots.get(50).is_none() && slots.admits(100)).count();
+        assert_eq!(admitted as u64, 160 / ADMIT);
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arc_swap::Guard;
 
 use super::blob::Blob;
-use super::cache::{Cache, Held, Slots};
+use super::cache::{Cache, Class, Held, Slots};
 use super::options::CacheMode;
 use crate::buffer::{Buffer, wipe};
 use crate::crypto::Vault;
@@ -88,17 +88,23 @@ pub(super) struct Region {
 
 impl Region {
     /// Reads `blob` in units that begin at frames `bounds[..n]` and end at `bounds[n]`.
-    pub(super) fn with_units(vault: &Arc<Vault>, cache: &Arc<Cache>, blob: Blob, bounds: Vec<u32>) -> Result<Self> {
+    pub(super) fn with_units(
+        vault: &Arc<Vault>,
+        cache: &Arc<Cache>,
+        class: Class,
+        blob: Blob,
+        bounds: Vec<u32>,
+    ) -> Result<Self> {
         if bounds.last().is_none_or(|&end| u64::from(end) > blob.frames()) {
             return Err(Error::Corrupt { what: "directory" });
         }
-        let slots = Slots::new(cache, bounds.len() - 1);
+        let slots = Slots::new(cache, class, bounds.len() - 1);
         Ok(Self { vault: Arc::clone(vault), blob, bounds: Some(bounds), slots })
     }
 
     /// Reads `blob` frame by frame.
     pub(super) fn by_frame(vault: &Arc<Vault>, cache: &Arc<Cache>, blob: Blob) -> Self {
-        let slots = Slots::new(cache, blob.frames() as usize);
+        let slots = Slots::new(cache, Class::Rows, blob.frames() as usize);
         Self { vault: Arc::clone(vault), blob, bounds: None, slots }
     }
 
@@ -127,6 +133,13 @@ impl Region {
             }
             return Ok(Unit::Cached(guard));
         }
+        self.fill(unit, scratch)
+    }
+
+    /// As [`Self::unit`], for a unit that was looked for and not found.
+    fn fill<'s>(&self, unit: usize, scratch: &'s mut Scratch) -> Result<Unit<'s>> {
+        let (first, count) = self.frames_of(unit);
+        let len = count as usize * self.blob.frame_payload();
         match self.slots.mode() {
             CacheMode::Plain => {
                 let mut buffer = Buffer::zeroed(len, "cache")?;
@@ -146,23 +159,35 @@ impl Region {
         }
     }
 
-    /// Bytes `at..at + len` of `unit`; in sealed mode only the frames they lie in are opened.
+    /// Bytes `at..at + len` of `unit`. In sealed mode only the frames they lie in are opened, and in both modes only those
+    /// are read of a unit that is not cached and shall not be.
     pub(super) fn part<'s>(&self, unit: usize, at: usize, len: usize, scratch: &'s mut Scratch) -> Result<Part<'s>> {
-        if let Some(guard) = self.slots.get(unit)
-            && let Some(Held::Sealed(stored)) = guard.as_deref()
-        {
-            let (first, count) = self.frames_of(unit);
-            let payload = self.blob.frame_payload();
-            let frames = at / payload..(at + len).div_ceil(payload);
-            if frames.end as u64 > count {
-                return Err(Error::Corrupt { what: "position in a list" });
-            }
-            let out = scratch.take(frames.len() * payload)?;
-            let stored = &stored[frames.start * (payload + 16)..frames.end * (payload + 16)];
-            self.blob.open(&self.vault, first + frames.start as u64, stored, out)?;
-            return Ok(Part { unit: Unit::Scratch(out), at: at - frames.start * payload, len });
+        let (first, count) = self.frames_of(unit);
+        let payload = self.blob.frame_payload();
+        let frames = at / payload..(at + len).div_ceil(payload);
+        if frames.end as u64 > count {
+            return Err(Error::Corrupt { what: "position in a list" });
         }
-        let unit = self.unit(unit, scratch)?;
+        let start = first + frames.start as u64;
+        let within = at - frames.start * payload;
+        let unit = match self.slots.get(unit) {
+            Some(guard) => {
+                scratch.hits += 1;
+                if let Some(Held::Sealed(stored)) = guard.as_deref() {
+                    let out = scratch.take(frames.len() * payload)?;
+                    let stored = &stored[frames.start * (payload + 16)..frames.end * (payload + 16)];
+                    self.blob.open(&self.vault, start, stored, out)?;
+                    return Ok(Part { unit: Unit::Scratch(out), at: within, len });
+                }
+                Unit::Cached(guard)
+            }
+            None if frames.len() < count as usize && !self.slots.admits(count as usize * payload) => {
+                let out = scratch.take(frames.len() * payload)?;
+                self.blob.read(&self.vault, start, out)?;
+                return Ok(Part { unit: Unit::Scratch(out), at: within, len });
+            }
+            None => self.fill(unit, scratch)?,
+        };
         if at + len > unit.len() {
             return Err(Error::Corrupt { what: "position in a list" });
         }

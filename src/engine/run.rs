@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use super::blob::Blob;
-use super::cache::Cache;
+use super::cache::{Cache, Class};
 use super::extents::Extents;
 use super::generation::Generation;
 use super::ids::IdColumn;
@@ -191,11 +191,11 @@ impl Run {
         let objects = parts.objects().cloned().collect();
         let block = quantizer.block_bytes();
         let bounds = extents.frames(parts.codes.frame_payload(), |n| n.div_ceil(LANES) * block)?;
-        let codes = Region::with_units(vault, cache, parts.codes, bounds)?;
+        let codes = Region::with_units(vault, cache, Class::Codes, parts.codes, bounds)?;
         let vectors = match parts.vectors {
             Some(blob) => {
                 let bounds = extents.frames(blob.frame_payload(), |n| n * dimension * parts.precision.bytes())?;
-                Some(Region::with_units(vault, cache, blob, bounds)?)
+                Some(Region::with_units(vault, cache, Class::Rows, blob, bounds)?)
             }
             None => None,
         };

@@ -26,13 +26,13 @@ use crate::types::{IdKind, MAX_TOP_K};
 /// Results of a query unless asked otherwise.
 const DEFAULT_TOP_K: u32 = 100;
 /// Bytes that the memory of a query or of a piece of a batch may hold to be kept for the next one.
-const KEPT_SCRATCH: usize = 16 << 20;
+const KEPT_SCRATCH: usize = 12 << 20;
 /// Candidates reranked at least, unless asked otherwise: twice a `top_k` of one or two is too few.
 const LEAST_CANDIDATES: u64 = 20;
 /// Most queries that go through their lists together, and most bytes of their candidates. Many look into the same list;
 /// more share less of the cache.
 const PIECE: usize = 1024;
-const PIECE_BYTES: usize = 12 << 20;
+const PIECE_BYTES: usize = 6 << 20;
 
 /// Memory that queries reuse.
 #[derive(Default)]
@@ -248,7 +248,8 @@ impl Plan {
 
     /// Queries of a batch of `n` that one of `threads` threads takes at a time.
     fn piece(&self, n: usize, threads: usize, lists: usize) -> usize {
-        let fits = PIECE_BYTES / (self.kept * 16 + lists * 4);
+        let lists = if self.reach.stop.is_some() { lists } else { 0 };
+        let fits = PIECE_BYTES / (self.kept * 16 + lists * 4 + 1);
         n.div_ceil(threads).min(fits).clamp(1, PIECE)
     }
 }
@@ -311,8 +312,7 @@ impl Scanner {
         found.extend(visit.nearest.best().take(plan.candidates));
         if g.quantizer.needs_rerank() {
             let opened = self.scratch.opened;
-            let mut reranker =
-                Reranker { snapshot: s, generation: g, query: &visit.query, scratch: &mut self.scratch };
+            let mut reranker = Reranker { snapshot: s, generation: g, query: &visit.query, scratch: &mut self.scratch };
             stats.reranked = reranker.rank(plan.wanted, found)?;
             stats.bytes_opened += self.scratch.opened - opened;
         }

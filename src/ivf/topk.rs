@@ -153,7 +153,10 @@ impl Kept {
             let below = self.floor.next_down();
             let found = sieve.kernels.above(chunk, below, first, &mut sieve.scores, &mut sieve.rows);
             for (&score, &i) in sieve.scores[..found].iter().zip(&sieve.rows) {
-                if let Some(row) = row(i) {
+                // A selection since the filter looked may have raised the threshold.
+                if score >= self.floor
+                    && let Some(row) = row(i)
+                {
                     if self.keys.len() == 2 * self.k {
                         self.select();
                     }

@@ -75,10 +75,14 @@ impl Generation {
         }
     }
 
-    /// As [`Self::half_square`] for all lists.
-    pub(super) fn half_squares(&self, halves: &mut [f32]) {
-        for (half, &r) in halves.iter_mut().zip(&self.resultants) {
-            *half = r * (*half + 1.0) - 0.5 * (1.0 + r * r);
+    /// Writes into `out` what [`Self::half_square`] gives for all lists.
+    pub(super) fn half_squares(&self, halves: &[f32], out: &mut Vec<f32>) {
+        out.clear();
+        if self.resultants.is_empty() {
+            out.extend_from_slice(halves);
+        } else {
+            let both = halves.iter().zip(&self.resultants);
+            out.extend(both.map(|(half, r)| r * (half + 1.0) - 0.5 * (1.0 + r * r)));
         }
     }
 

@@ -1,13 +1,13 @@
 //! When a query has seen enough lists: a stopping rule that adapts to each query, calibrated like the number of probes.
 //!
-//! Lists are visited nearest first. A list is worth visiting while its centroid is not much farther than the R-th best
-//! vector found so far: the visit ends at the first list with `-|q - c|^2 / 2 < t - margin`, where `t` is
-//! `-|q - x|^2 / 2` of that R-th best. Queries in dense regions stop early, those in thin ones go on, so that for the
-//! same recall fewer vectors are scanned than with one number of probes for all.
+//! A list is worth visiting while its mean is not much farther than the R-th best vector found so far: lists with
+//! `-|q - m|^2 / 2 < t - margin` are left out, where `t` is `-|q - x|^2 / 2` of that R-th best (`visit`). Queries in dense
+//! regions stop early, those in thin ones go on, so that for the same recall fewer vectors are scanned than with one number
+//! of probes for all.
 //!
 //! Calibration is one pass over what the recall curve needs anyway: for each true neighbour of a held-out query the gap
 //! between its final `t` and its list says which margin finds it. The running `t` of a search with exact scores is never
-//! above the final one, so such a search stops no earlier than was measured. Scores of codes are estimates: where some
+//! above the final one, so such a search leaves out no list that was counted. Scores of codes are estimates: where some
 //! of the R best are too high, `t` is above that of the vectors themselves and the visit may end a little early. How much
 //! that loses is not calibrated: `tests/words.rs` holds every scheme to the wished recall with the rule at work. Upper
 //! bounds are too high on purpose, so with them (`RaBitQ`) no visit ends early.
@@ -17,8 +17,8 @@ use super::wire::{Put, Reader};
 use crate::error::{Error, Result, try_with_capacity};
 use crate::types::Similarity;
 
-/// R where nothing else is known: with fewer a query is misled by single vectors, with more it learns later.
-pub(super) const RANK: usize = 100;
+/// R. On 331,479 `GloVe` words 40 scanned 3 % fewer vectors than 100 for recall 0.953, and as many for 0.970 and 0.981.
+pub(super) const RANK: usize = 40;
 /// Points kept: by recall, closer to each other towards 1.
 const POINTS: usize = 96;
 /// Recall of the first point.

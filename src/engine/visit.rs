@@ -3,7 +3,9 @@
 //! Lists are visited in rounds. Without a stopping rule there is one round, of the nearest lists. With it (`margin`) the
 //! first round takes half of the lists that would be visited without the rule. What it found says how far lists may be: those
 //! that are near enough are then sorted, and visited a few at a time while that distance, which each round may
-//! shorten, leaves any. So no more lists are put into order than have a chance.
+//! shorten, leaves any. So no more lists are put into order than have a chance. Near enough is measured to the means of lists;
+//! the order is by centroids. (Under cosine, where the two differ, ordered by means 5 % more vectors were scanned for the same
+//! recall on 331,479 GloVe words: wide lists come last then, and they are the larger ones.)
 //!
 //! Invariant: which lists a query visits depends on the query and the snapshot alone, not on the order inside a round and
 //! not on other queries of its batch: so a batch may bring its queries together list by list, and answers as single
@@ -32,9 +34,9 @@ pub(super) struct Visit {
     /// The best candidates by code.
     pub(super) nearest: Kept,
     pub(super) stats: QueryStats,
-    /// Under a stopping rule: `-|q - m|^2 / 2` of the mean m of every list.
+    /// Under a stopping rule, until the second round: `-|q - c|^2 / 2` of the centroid c of every list.
     halves: Vec<f32>,
-    /// Lists that may be visited, nearest first, each with what it has in `halves`.
+    /// Lists that may be visited, nearest first; from the second round on each with `-|q - m|^2 / 2` of its mean m.
     lists: Vec<(f32, u32)>,
     /// How many of them were visited.
     visited: usize,
@@ -49,7 +51,6 @@ impl Visit {
             None => g.centroids.probe(&self.query, reach.probes, probe, &mut self.lists),
             Some(_) => {
                 g.centroids.all(&self.query, probe, &mut self.halves);
-                g.half_squares(&mut self.halves);
                 probe.top.reset(reach.round(FIRST_SHARE));
                 probe.top.offer(&self.halves, 0);
                 probe.top.finish(&mut self.lists);
@@ -80,17 +81,29 @@ impl Visit {
         let enough = half_square(g.quantizer.similarity(), self.nearest.nth_best(stop.rank)) - stop.margin;
         if !self.halves.is_empty() {
             // The first time: all that are near enough and were not in the first round.
-            let seen = self.lists.last().copied();
+            let (halves, last) = (&self.halves, self.lists.last().map_or(0, |&(_, list)| list));
+            let before = |a: u32, b: u32| {
+                // The order of `TopK`, in which the two zeros are equal. None of them is a NaN.
+                let [x, y] = [a, b].map(|list| halves[list as usize]);
+                y.partial_cmp(&x).unwrap_or(Ordering::Equal).then(a.cmp(&b))
+            };
             self.lists.clear();
-            probe.top.at_least(&self.halves, enough, &mut self.lists);
-            self.lists.retain(|list| seen.is_none_or(|seen| before(&seen, list) == Ordering::Less));
-            self.lists.sort_unstable_by(before);
+            g.half_squares(halves, &mut probe.spare);
+            probe.top.at_least(&probe.spare, enough, &mut self.lists);
+            self.lists.retain(|&(_, list)| before(last, list) == Ordering::Less);
+            self.lists.sort_unstable_by(|a, b| before(a.1, b.1));
             self.lists.truncate(reach.probes.saturating_sub(self.visited));
             self.halves.clear();
             self.visited = 0;
+        } else {
+            let mut kept = self.visited;
+            for i in self.visited..self.lists.len() {
+                self.lists[kept] = self.lists[i];
+                kept += usize::from(self.lists[i].0 >= enough);
+            }
+            self.lists.truncate(kept);
         }
-        let near = self.lists[self.visited..].partition_point(|&(half, _)| half >= enough);
-        self.round = near.min(reach.round(LATER_SHARE));
+        self.round = (self.lists.len() - self.visited).min(reach.round(LATER_SHARE));
     }
 
     /// Bytes held, about.
@@ -103,9 +116,4 @@ impl Visit {
         wipe_values(&mut self.query);
         self.prepared.wipe();
     }
-}
-
-/// Nearest first, of equally near lists the lower: the order of `TopK`, in which the two zeros are equal. None is a NaN.
-fn before(a: &(f32, u32), b: &(f32, u32)) -> Ordering {
-    b.0.partial_cmp(&a.0).unwrap_or(Ordering::Equal).then(a.1.cmp(&b.1))
 }

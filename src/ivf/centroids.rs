@@ -50,7 +50,10 @@ pub struct ProbeScratch {
     weights: Vec<f32>,
     codes: Vec<i8>,
     scores: Vec<f32>,
+    /// For who chooses among what [`Centroids::all`] gave.
     pub(crate) top: TopK,
+    /// As long as there are lists, likewise.
+    pub(crate) spare: Vec<f32>,
     found: Vec<(f32, u32)>,
 }
 
@@ -82,6 +85,7 @@ impl ProbeScratch {
             codes: Vec::new(),
             scores: Vec::new(),
             top: TopK::with_kernels(kernels, 0),
+            spare: Vec::new(),
             found: Vec::new(),
         }
     }

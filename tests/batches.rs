@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{KEY, QUANTIZERS, clustered, upsert};
 use cyborg::engine::*;
 use cyborg::exec::Watch;
@@ -13,7 +15,7 @@ const ITEMS: usize = 6000;
 const QUERIES: usize = 77;
 
 /// An index with items in lists, items that came later, replaced and deleted ones.
-fn prepared(db: &Db, name: &str, options: &IndexOptions) -> std::sync::Arc<Index> {
+fn prepared(db: &Arc<Db>, name: &str, options: &IndexOptions) -> Arc<Index> {
     let index = db.create_index(name, &KEY, options).unwrap();
     let vectors = clustered(ITEMS, DIM, 5);
     upsert(&index, 0, &vectors[..5000 * DIM], DIM).unwrap();

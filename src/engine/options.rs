@@ -40,7 +40,7 @@ pub struct DbOptions {
     /// Half of it bounds the cache, half each training job and the vectors a merge holds, in bytes; ids, unmerged batches
     /// and the scratch of queries are not counted. 0 = no limit.
     pub memory_limit: u64,
-    /// Bytes the list and vector cache may hold; 0 = no limit of its own.
+    /// Bytes the list and vector cache may hold; 0 = no limit of its own. Codes of lists are kept before vectors.
     pub cache_bytes: u64,
     /// How the cache keeps lists.
     pub cache_mode: CacheMode,

@@ -102,7 +102,7 @@ pub struct QueryStats {
     pub vectors_scanned: u64,
     /// Candidates reranked from stored vectors.
     pub reranked: u32,
-    /// Bytes decrypted for this query.
+    /// Bytes decrypted for this query; what is decrypted for several of a batch counts for the first of them.
     pub bytes_opened: u64,
 }
 

@@ -69,7 +69,7 @@ pub struct cyborg_db_options {
     /// Half of it bounds the cache, half each training job and the vectors a merge holds, in bytes; ids, unmerged batches
     /// and the scratch of queries are not counted. 0 = no limit.
     pub memory_limit: u64,
-    /// Bytes the cache of lists and vectors may hold; 0 = no limit of its own.
+    /// Bytes the cache of lists and vectors may hold; 0 = no limit of its own. Codes of lists are kept before vectors.
     pub cache_bytes: u64,
     /// How the cache keeps lists; 0 = PLAIN.
     pub cache_mode: cyborg_cache_mode,

@@ -60,7 +60,7 @@ pub struct cyborg_query_stats {
     pub lists_probed: u32,
     /// Vectors scored by their codes.
     pub vectors_scanned: u64,
-    /// Bytes decrypted.
+    /// Bytes decrypted. What a batch decrypts once for several of its queries counts for the first of them.
     pub bytes_opened: u64,
     /// Candidates reranked by their full vectors.
     pub reranked: u32,

@@ -1,6 +1,6 @@
 //! Upsert, train, query and reopen of a whole index, each beside a limit measured in the same run.
 //!
-//! `cargo bench --bench index [-- DIR [n]]`: DIR holds `base.fvecs` and `queries.fvecs` (make them with
+//! `cargo bench --bench index [-- DIR [n]]`: DIR holds `base.npy` and `queries.npy` (make them with
 //! benches/compare/dataset.py); without it the committed words serve. Limits: writing as many bytes with fdatasync
 //! (upsert), the byte multiply-adds of comparing every sampled row with every centroid once at the rate of registers
 //! (train: the one full pass that cannot be avoided), reading as many bytes from memory (query).
@@ -9,6 +9,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+#[path = "data/mod.rs"]
+mod data;
 #[path = "kernels/limits.rs"]
 #[allow(dead_code, reason = "shared with the bench of the kernels, which uses all of it")]
 mod limits;
@@ -16,24 +18,16 @@ mod limits;
 use cyborg::engine::{Batch, Db, DbOptions, Ids, Index, IndexOptions, QueryOptions, TrainOptions, include};
 use cyborg::exec::Watch;
 use cyborg::types::{IdKind, Metric, QuantizerSpec};
+use data::Data;
 
 const KEY: [u8; 32] = [7; 32];
 const BATCH: usize = 10_000;
 
-struct Data {
-    dim: usize,
-    base: Vec<f32>,
-    queries: Vec<f32>,
-}
-
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let most = args.get(1).map_or(usize::MAX, |n| n.parse().expect("n is a number"));
-    let data = match args.first() {
-        Some(dir) => fvecs(Path::new(dir), most),
-        None => words(),
-    };
-    let n = data.base.len() / data.dim;
+    let data = Data::load(args.first().map(String::as_str), most);
+    let n = data.len();
     println!(
         "{n} vectors of {} dimensions, cosine, {} threads",
         data.dim,
@@ -217,31 +211,4 @@ fn rate(f: impl Fn() -> u64) -> f64 {
 fn memory_rate() -> f64 {
     let bytes = vec![1u8; 512 << 20];
     rate(|| limits::read(&bytes))
-}
-
-fn fvecs(dir: &Path, most: usize) -> Data {
-    let read = |name: &str, most: usize| {
-        let bytes = std::fs::read(dir.join(name)).unwrap();
-        let dim = i32::from_le_bytes(bytes[..4].try_into().unwrap()) as usize;
-        let rows = bytes.chunks_exact(4 + dim * 4).take(most);
-        let values: Vec<f32> =
-            rows.flat_map(|r| r[4..].chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()))).collect();
-        (dim, values)
-    };
-    let (dim, base) = read("base.fvecs", most);
-    Data { dim, base, queries: read("queries.fvecs", usize::MAX).1 }
-}
-
-/// The committed words; every twentieth is a query and not in the base. Layout: tests/data/README.md.
-fn words() -> Data {
-    let bytes = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/words.bin")).unwrap();
-    let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
-    let (count, dim) = (u32_at(12), u32_at(16));
-    let mut data = Data { dim, base: Vec::new(), queries: Vec::new() };
-    for i in 0..count {
-        let scale = f32::from_le_bytes(bytes[24 + i * 4..28 + i * 4].try_into().unwrap());
-        let row = bytes[24 + count * 4 + i * dim..][..dim].iter().map(|&c| f32::from(c as i8) * scale);
-        if i % 20 == 0 { data.queries.extend(row) } else { data.base.extend(row) }
-    }
-    data
 }

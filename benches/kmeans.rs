@@ -1,13 +1,17 @@
 //! Clustering: wall time, objective and balance, and the assignment product against the machine's integer peak.
 //!
-//! `cargo bench --bench kmeans -- [--data FILE.fvecs] [--cosine] [--k 2304] [--threads 2] [--runs 3]
+//! `cargo bench --bench kmeans -- [--data FILE.npy] [--cosine] [--k 2304] [--threads 2] [--runs 3]
 //! [--held-out 0] [--out FILE.fvecs]`
 //!
 //! `--cosine` normalises the rows first. Without `--data` a seeded mixture of Gaussians, 100,000 x 100. Balance is
 //! k * sum(size^2) / n^2, 1 = even lists.
 //! `--out` writes the centroids of the last run, for measuring scanned vectors with another library's probes.
 
+#[path = "data/mod.rs"]
+mod data;
+
 use std::error::Error;
+use std::path::Path;
 use std::time::Instant;
 
 use cyborg::exec::{Exec, Progress, Watch};
@@ -20,7 +24,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().collect();
     let value = |name: &str| args.iter().position(|a| a == name).and_then(|i| args.get(i + 1));
     let (mut rows, dim) = match value("--data") {
-        Some(path) => read_fvecs(path)?,
+        Some(path) => {
+            let (dim, rows) = data::npy(Path::new(path), usize::MAX);
+            (rows, dim)
+        }
         None => (mixture(100_000, 100, 500), 100),
     };
     let cosine = args.iter().any(|a| a == "--cosine");
@@ -161,14 +168,6 @@ fn cpu_seconds() -> f64 {
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     let ticks: Vec<f64> = fields.skip(11).take(2).filter_map(|field| field.parse().ok()).collect();
     if ticks.len() == 2 { (ticks[0] + ticks[1]) / 100.0 } else { f64::NAN }
-}
-
-fn read_fvecs(path: &str) -> Result<(Vec<f32>, usize), Box<dyn Error>> {
-    let bytes = std::fs::read(path)?;
-    let words: Vec<[u8; 4]> = bytes.as_chunks().0.to_vec();
-    let dim = u32::from_le_bytes(*words.first().ok_or("empty file")?) as usize;
-    let rows = words.chunks_exact(dim + 1).flat_map(|row| row[1..].iter().map(|&b| f32::from_le_bytes(b))).collect();
-    Ok((rows, dim))
 }
 
 fn mixture(n: usize, dim: usize, centres: usize) -> Vec<f32> {

@@ -1,13 +1,17 @@
 //! Upserts while an index is trained anew: their latency beside that of the same upserts without a training.
 //!
-//! `cargo bench --bench retrain -- --data FILE.fvecs [--n 100000] [--store memory|file] [--batch 1] [--rounds 3]
+//! `cargo bench --bench retrain -- --data FILE.npy [--n 100000] [--store memory|file] [--batch 1] [--rounds 3]
 //! [--idle 5] [--threads 2]`
 //!
 //! Four writers replace random items, `batch` a call, and four readers ask one query after the other, all as fast as
 //! they can; idle stretches and trainings take turns. The goal is a p99 of at most 3 x the idle one. Also said: in
 //! which phase of the training the slow upserts fell, and that queries never fell back to scanning everything.
 
+#[path = "data/mod.rs"]
+mod data;
+
 use std::error::Error;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -27,7 +31,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let value = |name: &str| args.iter().position(|a| a == name).and_then(|i| args.get(i + 1)).map(String::as_str);
     let number = |name: &str, default: usize| value(name).map_or(Ok(default), str::parse);
     let (rows, dim) = match value("--data") {
-        Some(path) => read_fvecs(path)?,
+        Some(path) => {
+            let (dim, rows) = data::npy(Path::new(path), usize::MAX);
+            (rows, dim)
+        }
         None => (noise(100_000 * 100), 100),
     };
     let n = number("--n", 100_000)?.min(rows.len() / dim);
@@ -163,14 +170,6 @@ fn upsert(index: &Index, first: u64, vectors: &[f32], dim: usize) -> cyborg::err
     let ids = Ids::U64(&ids);
     let batch = Batch { dimension: dim as u32, vectors, ids, metadata: None, contents: None, contents_kinds: None };
     index.upsert(&batch, &Watch::NONE).map(|_| ())
-}
-
-fn read_fvecs(path: &str) -> Result<(Vec<f32>, usize), Box<dyn Error>> {
-    let bytes = std::fs::read(path)?;
-    let words: Vec<[u8; 4]> = bytes.as_chunks().0.to_vec();
-    let dim = u32::from_le_bytes(*words.first().ok_or("empty file")?) as usize;
-    let rows = words.chunks_exact(dim + 1).flat_map(|row| row[1..].iter().map(|&b| f32::from_le_bytes(b))).collect();
-    Ok((rows, dim))
 }
 
 fn noise(values: usize) -> Vec<f32> {

@@ -4,10 +4,12 @@
 //! level before, the growth of the process (which holds SQLite's caches too, and after the first bound what the
 //! allocator kept: one bound a call measures it), the time, and what queries scan afterwards.
 //! `cargo bench --bench training -- lists DIR [n ...]`: rules for the number of lists, each with the time of the training and
-//! queries a second of one thread. DIR holds `base.fvecs` and `queries.fvecs` (make them with benches/compare/dataset.py).
+//! queries a second of one thread. DIR holds `base.npy` and `queries.npy` (make them with benches/compare/dataset.py).
 
 #[path = "../tests/support/counting.rs"]
 mod counting;
+#[path = "data/mod.rs"]
+mod data;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,16 +22,11 @@ use cyborg::engine::{
 };
 use cyborg::exec::Watch;
 use cyborg::types::{IdKind, Metric, QuantizerSpec};
+use data::{Data, npy};
 
 const KEY: [u8; 32] = [7; 32];
 const QUERIES: usize = 1000;
 const TARGET: f64 = 0.95;
-
-struct Data {
-    dim: usize,
-    base: Vec<f32>,
-    queries: Vec<f32>,
-}
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
@@ -38,12 +35,12 @@ fn main() {
         return;
     };
     let sizes: Vec<usize> = sizes.iter().map(|n| n.parse().expect("n is a number")).collect();
-    let queries = fvecs(&Path::new(dir).join("queries.fvecs"), QUERIES);
+    let queries = npy(&Path::new(dir).join("queries.npy"), QUERIES);
     let folder = std::env::temp_dir().join(format!("cyborg-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let (bounds, sizes) = if what == "memory" { (sizes, Vec::new()) } else { (Vec::new(), sizes) };
     for n in if sizes.is_empty() { vec![usize::MAX] } else { sizes } {
-        let (dim, base) = fvecs(&Path::new(dir).join("base.fvecs"), n);
+        let (dim, base) = npy(&Path::new(dir).join("base.npy"), n);
         let data = Data { dim, base, queries: queries.1.clone() };
         println!("\n{} vectors of {dim} dimensions, cosine, {QUERIES} queries", data.base.len() / dim);
         match what.as_str() {
@@ -212,15 +209,4 @@ impl Sampler {
         self.0.store(1, Relaxed);
         self.1.join().unwrap()
     }
-}
-
-fn fvecs(path: &Path, most: usize) -> (usize, Vec<f32>) {
-    let bytes = std::fs::read(path).unwrap();
-    let dim = i32::from_le_bytes(bytes[..4].try_into().unwrap()) as usize;
-    let all = bytes.len() / (4 + dim * 4);
-    let taken = all.min(most);
-    // Evenly over the file, which is in order of how common words are.
-    let row = |i: usize| &bytes[i * all / taken * (4 + dim * 4)..][4..4 + dim * 4];
-    let values = (0..taken).flat_map(|i| row(i).chunks_exact(4));
-    (dim, values.map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect())
 }

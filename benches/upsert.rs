@@ -1,7 +1,7 @@
 //! Upserts into a trained index over `memory:`, against the bare work that cannot be left out, and what sealing costs.
 //!
-//! `cargo bench --bench upsert [-- DIR [n]]`: DIR holds `base.npy` (as benches/compare/dataset.py leaves it) or
-//! `base.fvecs`, `n` is the most vectors to use; without it a seeded mixture of Gaussians of 100 and one of 384
+//! `cargo bench --bench upsert [-- DIR [n]]`: DIR holds `base.npy` (make it with benches/compare/dataset.py),
+//! `n` is the most vectors to use; without it a seeded mixture of Gaussians of 100 and one of 384
 //! dimensions. The quantizer is the one that AUTO takes, the metric cosine, every item new.
 //!
 //! *Limit*: the same batches, as the caller has them, assigned to as many centroids of the same data
@@ -18,6 +18,9 @@
 //! *Stages* are the bare parts, each timed alone, in turns with the rest; what they leave of the upsert is ids,
 //! gathering, snapshots and threads. The first figures are of upserts between merges (the deltas are folded outside
 //! of the time), those *with merges* of an unbroken row of upserts with the library merging beside, as users have it.
+
+#[path = "data/mod.rs"]
+mod data;
 
 use std::hint::black_box;
 use std::path::Path;
@@ -304,23 +307,8 @@ impl Sealing {
 }
 
 fn read(dir: &Path, most: usize) -> Data {
-    let bytes = std::fs::read(dir.join("base.npy"));
-    let (dim, bytes, skip) = match bytes {
-        Ok(bytes) => {
-            let head = usize::from(u16::from_le_bytes([bytes[8], bytes[9]])) + 10;
-            let text = String::from_utf8_lossy(&bytes[10..head]).into_owned();
-            assert!(text.contains("'<f4'") && text.contains("False"), "rows of float32, not {text}");
-            let shape = text.split(['(', ')']).nth(1).unwrap();
-            (shape.split(',').nth(1).unwrap().trim().parse().unwrap(), bytes[head..].to_vec(), 0)
-        }
-        Err(_) => {
-            let bytes = std::fs::read(dir.join("base.fvecs")).unwrap();
-            (u32::from_le_bytes(bytes[..4].try_into().unwrap()) as usize, bytes, 4)
-        }
-    };
-    let rows = bytes.chunks_exact(skip + dim * 4).take(most);
-    let values = rows.flat_map(|row| row[skip..].chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())));
-    Data { dim, rows: values.collect(), next: 0 }
+    let (dim, rows) = data::npy(&dir.join("base.npy"), most);
+    Data { dim, rows, next: 0 }
 }
 
 fn mixture(n: usize, dim: usize, centres: usize) -> Data {

@@ -11,7 +11,7 @@ pub struct Data {
 }
 
 impl Data {
-    /// Up to `most` vectors of `base.npy` with all of `queries.npy` in folder `from`; without a folder the words.
+    /// Up to `most` vectors of `base.npy`, evenly over it, with all of `queries.npy` in folder `from`; without a folder the words.
     pub fn load(from: Option<&str>, most: usize) -> Self {
         let Some(dir) = from.map(Path::new) else { return words() };
         let (dim, base) = npy(&dir.join("base.npy"), most);
@@ -36,7 +36,8 @@ impl Data {
     }
 }
 
-/// Dimension and values of up to `most` rows of a .npy file (version 1, little-endian float32, row-major, 2 axes).
+/// Dimension and values of up to `most` rows of a .npy file (version 1, little-endian float32, row-major, 2 axes), evenly over
+/// it: vectors may stand in an order, as words do by how common they are.
 pub fn npy(path: &Path, most: usize) -> (usize, Vec<f32>) {
     let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     assert!(bytes.starts_with(b"\x93NUMPY\x01"), "{}: not a .npy file of version 1", path.display());
@@ -46,7 +47,8 @@ pub fn npy(path: &Path, most: usize) -> (usize, Vec<f32>) {
     let shape = text.split_once("'shape': (").unwrap().1.split_once(')').unwrap().0;
     let shape: Vec<usize> = shape.split(',').filter_map(|n| n.trim().parse().ok()).collect();
     let [rows, dim] = shape[..] else { panic!("{}: {text}", path.display()) };
-    let values = bytes[head..].as_chunks::<4>().0.iter().take(rows.min(most) * dim);
+    let (values, taken) = (bytes[head..].as_chunks::<4>().0, rows.min(most));
+    let values = (0..taken).flat_map(|i| &values[i * rows / taken * dim..][..dim]);
     (dim, values.map(|&b| f32::from_le_bytes(b)).collect())
 }
 

@@ -574,7 +574,9 @@ typedef struct cyborg_db_options {
      * and the scratch of queries are not counted. 0 = no limit.
      */
     uint64_t memory_limit;
-    /** Bytes the cache of lists and vectors may hold; 0 = no limit of its own. */
+    /**
+     * Bytes the cache of lists and vectors may hold; 0 = no limit of its own. Codes of lists are kept before vectors.
+     */
     uint64_t cache_bytes;
     /** How the cache keeps lists; 0 = PLAIN. */
     cyborg_cache_mode cache_mode;
@@ -1838,7 +1840,7 @@ typedef struct cyborg_query_stats {
     uint32_t lists_probed;
     /** Vectors scored by their codes. */
     uint64_t vectors_scanned;
-    /** Bytes decrypted. */
+    /** Bytes decrypted. What a batch decrypts once for several of its queries counts for the first of them. */
     uint64_t bytes_opened;
     /** Candidates reranked by their full vectors. */
     uint32_t reranked;

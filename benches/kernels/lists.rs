@@ -31,10 +31,10 @@ pub fn tile_cases<'a>(kernels: &'static Kernels, dim: usize, memory: &'a Buffer,
                         (1, true) => kernels.flat16_blocks(similarity, &queries, bytemuck::cast_slice(list), &mut out),
                         (1, false) => kernels.flat_blocks(similarity, &queries, bytemuck::cast_slice(list), &mut out),
                         (_, true) => {
-                            kernels.flat16_tile(similarity, &queries, dim, bytemuck::cast_slice(list), &mut out)
+                            kernels.flat16_tile(similarity, &queries, dim, bytemuck::cast_slice(list), &mut out);
                         }
                         (_, false) => {
-                            kernels.flat_tile(similarity, &queries, dim, bytemuck::cast_slice(list), &mut out)
+                            kernels.flat_tile(similarity, &queries, dim, bytemuck::cast_slice(list), &mut out);
                         }
                     }
                     black_box(&mut out);

@@ -52,7 +52,7 @@ impl Visit {
             Some(_) => {
                 g.centroids.all(&self.query, probe, &mut self.halves);
                 probe.top.reset(reach.round(FIRST_SHARE));
-                probe.top.offer(&self.halves, 0);
+                probe.top.offer_all(&self.halves);
                 probe.top.finish(&mut self.lists);
             }
         }

@@ -157,7 +157,7 @@ impl Centroids {
         assert_eq!(query.len(), self.dim, "query of another dimension");
         self.coarse.scores(query, scratch);
         scratch.top.reset(count.min(self.len()));
-        scratch.top.offer(&scratch.scores[..self.len()], 0);
+        scratch.top.offer_all(&scratch.scores[..self.len()]);
         scratch.top.finish(&mut scratch.found);
     }
 

@@ -49,6 +49,9 @@ fn top_k_is_a_sort_at_every_level_whatever_the_order_of_offers() {
                 assert!(want.len() < k || k == 0 || top.threshold() <= want[k - 1].0);
                 top.finish(&mut got);
                 assert_eq!(got, want, "n {n} k {k}");
+                top.offer_all(&scores);
+                top.finish(&mut got);
+                assert_eq!(got, want, "all at once, n {n} k {k}");
                 for (i, part) in scores.chunks(37).enumerate().collect::<Vec<_>>().into_iter().rev() {
                     top.offer(part, i as u32 * 37);
                 }

@@ -47,6 +47,13 @@ impl TopK {
         self.kept.offer(scores, first, &mut self.sieve);
     }
 
+    /// As [`TopK::offer`] for row `i`, after a [`TopK::reset`] and before [`TopK::finish`]: all scores there will be are at
+    /// hand, so that most are left out before the first selection.
+    pub fn offer_all(&mut self, scores: &[f32]) {
+        self.kept.floor = self.sieve.kth_at_least(scores, self.kept.k);
+        self.offer(scores, 0);
+    }
+
     /// Appends to `out`, in rising order of `i`, every `(scores[i], i)` of a score of `least` or greater, whatever was offered.
     pub fn at_least(&mut self, scores: &[f32], least: f32, out: &mut Vec<(f32, u32)>) {
         self.sieve.above(scores, least.next_down(), |score, i| out.push((score, i)));
@@ -93,6 +100,7 @@ pub(crate) struct Sieve {
     kernels: &'static Kernels,
     scores: Vec<f32>,
     rows: Vec<u32>,
+    maxima: Vec<f32>,
 }
 
 impl Default for Sieve {
@@ -103,7 +111,21 @@ impl Default for Sieve {
 
 impl Sieve {
     fn with_kernels(kernels: &'static Kernels) -> Self {
-        Self { kernels, scores: vec![0.0; CHUNK + LANES], rows: vec![0; CHUNK + LANES] }
+        Self { kernels, scores: vec![0.0; CHUNK + LANES], rows: vec![0; CHUNK + LANES], maxima: Vec::new() }
+    }
+
+    /// A lower bound of the k-th greatest of `scores`: of their maxima in groups of up to 16, at least k of them, the k-th.
+    /// Each of k groups has a score as great. Minus infinity where there are too few scores for groups.
+    fn kth_at_least(&mut self, scores: &[f32], k: usize) -> f32 {
+        let Some(group) =
+            [LANES, LANES / 2, LANES / 4].into_iter().find(|group| (1..=scores.len() / group).contains(&k))
+        else {
+            return f32::NEG_INFINITY;
+        };
+        self.maxima.clear();
+        let greatest = |group: &[f32]| group.iter().fold(f32::NEG_INFINITY, |most, &score| most.max(score));
+        self.maxima.extend(scores.chunks_exact(group).map(greatest));
+        *self.maxima.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a)).1
     }
 
     /// Calls `f(scores[i], i)` for the scores greater than `threshold`.

@@ -58,7 +58,7 @@ impl<'a> Neighbours<'a> {
             *score = (2 * (product - shift) - self.centroids.norm(i)) as f32;
         }
         scratch.top.reset(width);
-        scratch.top.offer(&scratch.scores, 0);
+        scratch.top.offer_all(&scratch.scores);
         scratch.top.finish_rows(&mut scratch.ids);
     }
 

@@ -26,13 +26,13 @@ use crate::types::{IdKind, MAX_TOP_K};
 /// Results of a query unless asked otherwise.
 const DEFAULT_TOP_K: u32 = 100;
 /// Bytes that the memory of a query or of a piece of a batch may hold to be kept for the next one.
-const KEPT_SCRATCH: usize = 12 << 20;
+const KEPT_SCRATCH: usize = 8 << 20;
 /// Candidates reranked at least, unless asked otherwise: twice a `top_k` of one or two is too few.
 const LEAST_CANDIDATES: u64 = 20;
 /// Most queries that go through their lists together, and most bytes of their candidates. Many look into the same list;
 /// more share less of the cache.
 const PIECE: usize = 1024;
-const PIECE_BYTES: usize = 6 << 20;
+const PIECE_BYTES: usize = 3 << 20;
 
 /// Memory that queries reuse.
 #[derive(Default)]

@@ -9,6 +9,7 @@ probes, up to the rerank_mult after which two more were slower. Those settings a
 (sq8, the same index size), and the ratio of the two is what to read: it stands on a busy machine too. Sizes go
 from the smallest to the largest over all datasets; what the time does not allow is named in the report.
 """
+import blas  # first: numpy and faiss read what it sets
 import argparse
 import tempfile
 import time

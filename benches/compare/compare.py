@@ -9,6 +9,7 @@ what the file of the same day and dataset holds of other parts is kept, and each
 figure is a ratio to a peer that did the same work in turns with us, or has its goal (goals.py). Writes
 DATE-compare-NAME.json and .md; DATE-compare-NAME-short where --quick or --rows made it short, which figures.py leaves out.
 """
+import blas  # first: numpy and faiss read what it sets
 import argparse
 import json
 import tempfile
@@ -49,6 +50,7 @@ def report(doc):
         if part := doc["parts"].get(name):
             lines += ["", f"## {title}", "", *tables(part["results"]), "",
                       f"commit {part['commit']}, {part['seconds']:.0f} s, load {part['load']}; `{part['command']}`"]
+            lines += ["", part["note"]] if "note" in part else []
     return "\n".join(lines) + "\n"
 
 
@@ -65,7 +67,7 @@ def run(a, api, data):
     from importlib.metadata import version
     doc = dict(heading(api), short=a.quick or bool(a.rows), data=dict(data.info, name=data.name, n=data.n),
                peers={name: version(name) for name in ("hnswlib", "usearch", "superkmeans")},
-               faiss_options=" ".join(faiss.get_compile_options().split()))
+               faiss_options=" ".join(faiss.get_compile_options().split()) + f"; OpenBLAS kernels {blas.CORE}")
     name = f"compare-{data.name}{'-short' if doc['short'] else ''}"
     doc["parts"] = kept(a, doc, name)
     for part in a.parts:

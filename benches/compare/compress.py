@@ -21,6 +21,7 @@ recall; RaBitQ gets a random rotation before it (it needs one) and an unquantize
 found out by asking for whole lists: there quantizers are compared and nothing else. A recall counts as at least faiss's
 when it is not lower by more than TIE, some two standard errors of the difference.
 """
+import blas  # first: numpy and faiss read what it sets
 import argparse
 import tempfile
 from pathlib import Path

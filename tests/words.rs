@@ -128,7 +128,7 @@ fn automatic_probes_reach_the_wished_recall_on_unseen_words() {
 fn a_high_wish_does_not_look_into_everything() {
     let (_db, index) = trained(QuantizerSpec::SQ4);
     let n = WORDS.nearest.len();
-    let options = QueryOptions { top_k: K as u32, target_recall: 0.98, ..QueryOptions::default() };
+    let options = QueryOptions { top_k: K as u32, target_recall: 0.99, ..QueryOptions::default() };
     let found = index.query(&WORDS.queries, n, WORDS.dim as u32, &options, &Watch::NONE).unwrap();
     let scanned: u64 = found.stats.iter().map(|s| s.vectors_scanned).sum();
     let all = WORDS.base.len() / WORDS.dim;

@@ -1,4 +1,4 @@
-//! The sealed object: a plaintext header and frames of one size (FORMAT.md, "Sealed object").
+//! The sealed object: a plaintext header and frames, of one size or cut to their contents (FORMAT.md, "Sealed object").
 //!
 //! Every object has its own key, derived from the data key, its salt, its kind, its name and the uuid of the index; the
 //! nonce of a frame is its number. So no key takes random nonces, nothing is ever counted on disk, and a frame opens only
@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::derive::{HASH_LEN, Hmac256, hkdf, key_at, sha256};
 use super::keys::Keyset;
-use super::object::{HEADER_LEN, MAX_FRAMES, ObjectRef, frames_for};
+use super::object::{FrameSize, HEADER_LEN, MAX_FRAMES, ObjectRef};
 use super::provider::{AeadKey, NONCE_LEN, TAG_LEN};
 use super::{FORMAT, SUITE};
 use crate::buffer::Buffer;
@@ -17,6 +17,7 @@ use crate::error::{Error, Result, try_with_capacity};
 use crate::store::SpaceId;
 
 const MAGIC: [u8; 4] = *b"CYBO";
+const UNFIT: Error = Error::Internal { what: "open: buffers do not fit the frames" };
 /// Nonces are frame numbers. (1 is kept for providers that insist on making their own.)
 const NONCE_COUNTER: u8 = 0;
 
@@ -46,7 +47,7 @@ impl ObjectKey {
         let mut out = Zeroizing::new([0u8; 96]);
         let fields: [&[u8]; 4] = [b"cyborg1/object", uuid, &[reference.kind as u8], &reference.name.0];
         hkdf(keys.data(reference.epoch)?, &reference.salt, &fields, &mut *out)?;
-        let frames = frames_for(reference.payload_len, reference.frame_size);
+        let frames = reference.frames();
         let mut header = [0u8; HEADER_LEN];
         header[..4].copy_from_slice(&MAGIC);
         header[4..6].copy_from_slice(&FORMAT.to_le_bytes());
@@ -92,15 +93,19 @@ impl ObjectKey {
         aad
     }
 
-    /// Seals `pieces`, which one behind the other are the whole object: header and frames, and the digest.
-    pub(crate) fn seal(&self, pieces: &[&[u8]]) -> Result<(Vec<u8>, [u8; HASH_LEN])> {
-        let payload = self.made_for.frame_size.payload();
+    /// Seals `pieces`, which one behind the other are the whole plaintext: header and frames, and the digest. A frame takes
+    /// as many bytes of plaintext as `payloads` says, one after the other; what is missing in the last is zero.
+    pub(crate) fn seal(
+        &self,
+        pieces: &[&[u8]],
+        payloads: impl Iterator<Item = usize>,
+    ) -> Result<(Vec<u8>, [u8; HASH_LEN])> {
         // All the room at once: no plaintext is left behind by a buffer that moves while it grows.
         let mut out = try_with_capacity(self.made_for.stored_bytes() as usize, "sealed object")?;
         out.extend_from_slice(&self.header);
         let mut digest = self.digest();
         let mut plain = Pieces { first: &[], rest: pieces };
-        for i in 0..self.frames {
+        for (i, payload) in (0..self.frames).zip(payloads) {
             let from = out.len();
             // Frame by frame, so that it is in the nearest cache when it is written over.
             out.resize(from + payload, 0);
@@ -123,26 +128,46 @@ impl ObjectKey {
         let (stored, payload) = (self.made_for.frame_size.stored(), self.made_for.frame_size.payload());
         let frames = u32::try_from(sealed.len() / stored).unwrap_or(u32::MAX);
         if !sealed.len().is_multiple_of(stored) || out.len() != self.made_for.plain_len(first, frames)? {
-            return Err(Error::Internal { what: "open: buffers do not fit the frames" });
+            return Err(UNFIT);
         }
-        let mut rest = &mut *out;
-        for (i, frame) in (first..).zip(sealed.chunks_exact(stored)) {
-            let (piece, after) = rest.split_at_mut(payload.min(rest.len()));
-            let authentic = if piece.len() == payload {
-                self.aead.open(&Self::nonce(i), &self.aad(i), frame, piece)
-            } else {
-                let mut padded = Buffer::zeroed(payload, "frame")?;
-                let authentic = self.aead.open(&Self::nonce(i), &self.aad(i), frame, padded.bytes_mut());
-                piece.copy_from_slice(&padded.bytes()[..piece.len()]);
-                authentic
-            };
-            if !authentic {
+        let whole = out.len() / payload;
+        let (full, rest) = out.split_at_mut(whole * payload);
+        let (sealed, padded) = sealed.split_at(whole * stored);
+        self.open_cut(first, payload, sealed, full)?;
+        if !padded.is_empty() {
+            let mut last = Buffer::zeroed(payload, "frame")?;
+            if let Err(e) = self.open_cut(first + whole as u32, payload, padded, last.bytes_mut()) {
+                full.fill(0);
+                rest.fill(0);
+                return Err(e);
+            }
+            rest.copy_from_slice(&last.bytes()[..rest.len()]);
+        }
+        Ok(())
+    }
+
+    /// Opens consecutive frames from `first` on into `out`: all of `payload` bytes of plaintext, but the last may have fewer.
+    pub(crate) fn open_cut(&self, first: u32, payload: usize, sealed: &[u8], out: &mut [u8]) -> Result<()> {
+        let frames = out.len().div_ceil(payload.max(1));
+        if sealed.len() != out.len() + frames * TAG_LEN || u64::from(first) + frames as u64 > u64::from(self.frames) {
+            return Err(UNFIT);
+        }
+        let sealed = sealed.chunks(payload + TAG_LEN);
+        for ((i, frame), piece) in (first..).zip(sealed).zip(out.chunks_mut(payload.max(1))) {
+            if !self.aead.open(&Self::nonce(i), &self.aad(i), frame, piece) {
                 out.fill(0);
                 return Err(Error::Corrupt { what: "object (a frame is not authentic)" });
             }
-            rest = after;
         }
         Ok(())
+    }
+
+    /// Opens one frame into `out`, which is as long as its plaintext.
+    pub(crate) fn open_one(&self, frame: u32, sealed: &[u8], out: &mut [u8]) -> Result<()> {
+        match self.made_for.frame_size {
+            FrameSize::Cut => self.open_cut(frame, out.len(), sealed, out),
+            _ => self.open(frame, sealed, out),
+        }
     }
 
     /// The digest of the object, to be fed the tags in order: HMAC over header and tags.
@@ -152,12 +177,9 @@ impl ObjectKey {
         mac
     }
 
-    /// Feeds the tags of stored frames.
-    pub(crate) fn digest_frames(&self, digest: &mut Hmac256, sealed: &[u8]) {
-        let stored = self.made_for.frame_size.stored();
-        for frame in sealed.chunks_exact(stored) {
-            digest.update(&frame[stored - TAG_LEN..]);
-        }
+    /// Feeds the tag of a stored frame.
+    pub(crate) fn digest_frame(digest: &mut Hmac256, sealed: &[u8]) {
+        digest.update(&sealed[sealed.len().saturating_sub(TAG_LEN)..]);
     }
 }
 

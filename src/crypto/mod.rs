@@ -25,6 +25,7 @@ mod tests;
 pub use backend::Backend;
 pub use object::{FrameSize, Kind, ObjectRef};
 pub use package::Package;
+pub(crate) use provider::TAG_LEN;
 pub use random::random_id;
 pub use reading::Opener;
 pub use vault::{Manifest, Sealed, Vault};

@@ -47,7 +47,7 @@ impl Kind {
     }
 }
 
-/// Size of the frames of an object: the unit of decryption and of what an observer sees.
+/// Size of the frames of an object: the unit of decryption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum FrameSize {
@@ -57,23 +57,23 @@ pub enum FrameSize {
     K16 = 1,
     /// 65536 bytes stored.
     K64 = 2,
-    /// 1024 bytes stored: for what is read a little at a time, at some 5 GB/s instead of 10.
-    K1 = 3,
+    /// As long as their contents: for what is read piece by piece, by a reader who knows how long the pieces are. The
+    /// lengths stand in the object, in a frame before the others. (3 was a size before the first release.)
+    Cut = 4,
 }
 
 impl FrameSize {
-    /// Bytes of a frame in the store.
+    /// Bytes of a frame in the store; of a cut object, most bytes.
     #[must_use]
     pub const fn stored(self) -> usize {
         match self {
-            Self::K1 => 1024,
             Self::K4 => 4096,
             Self::K16 => 16_384,
-            Self::K64 => 65_536,
+            Self::K64 | Self::Cut => 65_536,
         }
     }
 
-    /// Bytes of plaintext in a frame: 16 fewer, the tag.
+    /// Bytes of plaintext in a frame: 16 fewer, the tag. Of a cut object, most bytes.
     #[must_use]
     pub const fn payload(self) -> usize {
         self.stored() - TAG_LEN
@@ -85,7 +85,7 @@ impl FrameSize {
             0 => Self::K4,
             1 => Self::K16,
             2 => Self::K64,
-            3 => Self::K1,
+            4 => Self::Cut,
             _ => return Err(Error::Corrupt { what: "object reference (frame size)" }),
         })
     }
@@ -95,6 +95,8 @@ impl FrameSize {
 pub(crate) const HEADER_LEN: usize = 128;
 /// Most frames of an object.
 pub(crate) const MAX_FRAMES: u32 = 1 << 24;
+/// Bytes that tell the length of a frame of a cut object.
+pub(crate) const LENGTH: usize = 4;
 
 /// Everything needed to find and open an object. Kept in the manifest, so it is itself authenticated: a stored object
 /// that differs in anything does not open.
@@ -104,12 +106,17 @@ pub struct ObjectRef {
     pub(crate) kind: Kind,
     pub(crate) frame_size: FrameSize,
     pub(crate) epoch: u32,
+    /// Pieces of a cut object, in as many frames; 0 of others.
+    pub(crate) pieces: u16,
     pub(crate) payload_len: u64,
     pub(crate) salt: [u8; HASH_LEN],
     pub(crate) digest: [u8; HASH_LEN],
 }
 
 impl ObjectRef {
+    /// Most pieces of a cut object.
+    pub const MAX_PIECES: usize = u16::MAX as usize;
+
     /// Bytes that [`write`](Self::write) adds.
     pub const ENCODED_LEN: usize = 104;
 
@@ -137,19 +144,40 @@ impl ObjectRef {
         self.payload_len
     }
 
-    /// Number of frames, at least 1.
+    /// Number of frames, at least 1; of a cut object, with that of the lengths.
     #[must_use]
     pub fn frames(&self) -> u32 {
-        frames_for(self.payload_len, self.frame_size)
+        match self.frame_size {
+            FrameSize::Cut => u32::from(self.pieces) + 1,
+            size => frames_for(self.payload_len, size),
+        }
+    }
+
+    /// Pieces of a cut object; 0 of others.
+    #[must_use]
+    pub fn pieces(&self) -> usize {
+        self.pieces.into()
+    }
+
+    /// Bytes of the frame that tells the lengths of a cut object's pieces; 0 of others.
+    pub(crate) fn table_bytes(&self) -> usize {
+        match self.frame_size {
+            FrameSize::Cut => self.pieces() * LENGTH + TAG_LEN,
+            _ => 0,
+        }
     }
 
     /// Bytes it takes in the store.
     #[must_use]
     pub fn stored_bytes(&self) -> u64 {
-        HEADER_LEN as u64 + u64::from(self.frames()) * self.frame_size.stored() as u64
+        let frames = match self.frame_size {
+            FrameSize::Cut => (self.table_bytes() + self.pieces() * TAG_LEN) as u64 + self.payload_len,
+            size => u64::from(self.frames()) * size.stored() as u64,
+        };
+        HEADER_LEN as u64 + frames
     }
 
-    /// Bytes of plaintext in `frames` frames from `first` on, or the error for frames it does not have.
+    /// Bytes of plaintext in `frames` frames from `first` on, or the error for frames it does not have. Not of cut objects.
     pub fn plain_len(&self, first: u32, frames: u32) -> Result<usize> {
         let end = first.checked_add(frames).filter(|&end| end <= self.frames());
         let end = end.ok_or(Error::Internal { what: "frames outside the object" })?;
@@ -161,7 +189,8 @@ impl ObjectRef {
     /// Appends the [`ENCODED_LEN`](Self::ENCODED_LEN) bytes of a manifest entry.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.name.0);
-        out.extend_from_slice(&[self.kind as u8, self.frame_size as u8, 0, 0]);
+        out.extend_from_slice(&[self.kind as u8, self.frame_size as u8]);
+        out.extend_from_slice(&self.pieces.to_le_bytes());
         out.extend_from_slice(&self.epoch.to_le_bytes());
         out.extend_from_slice(&self.payload_len.to_le_bytes());
         out.extend_from_slice(&self.salt);
@@ -174,7 +203,13 @@ impl ObjectRef {
         let (entry, rest) = bytes.split_first_chunk::<{ Self::ENCODED_LEN }>().ok_or(DAMAGED)?;
         let payload_len = u64::from_le_bytes(part(entry, 32));
         let frame_size = FrameSize::from_number(entry[25])?;
-        if entry[26..28] != [0, 0] || payload_len > u64::from(MAX_FRAMES) * frame_size.payload() as u64 {
+        let pieces = u16::from_le_bytes(part(entry, 26));
+        let most = match frame_size {
+            FrameSize::Cut if pieces > 0 => u32::from(pieces),
+            FrameSize::K4 | FrameSize::K16 | FrameSize::K64 if pieces == 0 => MAX_FRAMES,
+            _ => return Err(DAMAGED),
+        };
+        if payload_len > u64::from(most) * frame_size.payload() as u64 {
             return Err(DAMAGED);
         }
         let read = Self {
@@ -182,6 +217,7 @@ impl ObjectRef {
             kind: Kind::from_number(entry[24])?,
             frame_size,
             epoch: u32::from_le_bytes(part(entry, 28)),
+            pieces,
             payload_len,
             salt: part(entry, 40),
             digest: part(entry, 72),

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
 
+use super::derive::Hmac256;
 use super::envelope::ObjectKey;
-use super::object::{HEADER_LEN, ObjectRef};
+use super::object::{FrameSize, HEADER_LEN, LENGTH, ObjectRef, part};
+use super::provider::TAG_LEN;
 use super::vault::Vault;
 use crate::buffer::Buffer;
 use crate::error::{Error, Result, try_zeroed};
@@ -17,7 +19,7 @@ const CACHED_KEYS: usize = 1 << 14;
 #[derive(Clone)]
 pub struct Opener(Arc<ObjectKey>);
 
-/// Frames that are read at a time when a whole object is read.
+/// Bytes that are read at a time when a whole object is read.
 const PIECE: usize = 1 << 20;
 
 impl Vault {
@@ -33,24 +35,23 @@ impl Vault {
         let len = usize::try_from(reference.payload_len).map_err(|_| Error::Corrupt { what: "object (length)" })?;
         let mut out = Buffer::zeroed(len, "object")?;
         let mut rest = out.bytes_mut();
-        self.walk(reference, |key, first, sealed, plain_len| {
-            let (piece, after) = std::mem::take(&mut rest).split_at_mut(plain_len);
+        self.walk(reference, |key, frame, sealed, len| {
+            let (piece, after) = std::mem::take(&mut rest).split_at_mut(len);
             rest = after;
-            key.open(first, sealed, piece)
+            key.open_one(frame, sealed, piece)
         })?;
         Ok(out)
     }
 
     /// Reads a whole object and checks every byte of it.
     pub fn verify(&self, reference: &ObjectRef) -> Result<()> {
-        let mut scratch = Buffer::zeroed(reference.payload_len.min(PIECE as u64) as usize, "scratch")?;
-        self.walk(reference, |key, first, sealed, plain_len| {
-            key.open(first, sealed, &mut scratch.bytes_mut()[..plain_len])
-        })
+        let most = reference.payload_len.min(reference.frame_size.payload() as u64);
+        let mut scratch = Buffer::zeroed(most as usize, "scratch")?;
+        self.walk(reference, |key, frame, sealed, len| key.open_one(frame, sealed, &mut scratch.bytes_mut()[..len]))
     }
 
-    /// Reads an object in pieces of whole frames, hands each to `each` (key, first frame, sealed bytes, length of their
-    /// plaintext), and checks length, header and digest.
+    /// Reads an object, hands each frame to `each` (key, its number, sealed bytes, length of the plaintext), and checks
+    /// length, header and digest.
     fn walk(
         &self,
         reference: &ObjectRef,
@@ -58,7 +59,6 @@ impl Vault {
     ) -> Result<()> {
         const DAMAGED: Error = Error::Corrupt { what: "object" };
         let key = self.key(reference)?;
-        let stored = reference.frame_size.stored();
         if self.store.len(self.id, reference.name).map_err(lost)? != reference.stored_bytes() {
             return Err(Error::Corrupt { what: "object (length)" });
         }
@@ -68,25 +68,68 @@ impl Vault {
             return Err(Error::Corrupt { what: "object (header)" });
         }
         let mut digest = key.digest();
-        let step = (PIECE / stored) as u32;
-        let mut first = 0;
-        while first < reference.frames() {
-            let frames = step.min(reference.frames() - first);
-            let sealed = self.fetch(reference, first, frames)?;
-            each(&key, first, &sealed, reference.plain_len(first, frames)?)?;
-            key.digest_frames(&mut digest, &sealed);
-            first += frames;
+        let table = self.lengths(reference, &key, &mut digest)?;
+        let plain_len = |frame: u32| match &table {
+            Some(table) => Ok(u32::from_le_bytes(part(table.bytes(), (frame - 1) as usize * LENGTH)) as usize),
+            None => reference.plain_len(frame, 1),
+        };
+        let stored_len = |len: usize| if table.is_some() { len + TAG_LEN } else { reference.frame_size.stored() };
+        let (mut frame, mut at) = (u32::from(table.is_some()), reference.table_bytes() as u64);
+        while frame < reference.frames() {
+            // As many as fit, so that the store is not asked for every small one.
+            let (mut end, mut bytes) = (frame, 0);
+            while end < reference.frames() {
+                let more = stored_len(plain_len(end)?);
+                if bytes > 0 && bytes + more > PIECE {
+                    break;
+                }
+                (end, bytes) = (end + 1, bytes + more);
+            }
+            let sealed = self.fetch_bytes(reference, at, bytes)?;
+            at += bytes as u64;
+            let mut rest = &sealed[..];
+            for frame in frame..end {
+                let len = plain_len(frame)?;
+                let (one, after) = rest.split_at(stored_len(len));
+                rest = after;
+                each(&key, frame, one, len)?;
+                ObjectKey::digest_frame(&mut digest, one);
+            }
+            frame = end;
         }
         if bool::from(digest.finish().ct_eq(&reference.digest)) { Ok(()) } else { Err(DAMAGED) }
     }
 
+    /// The first frame of a cut object: the lengths of the others, which add up to that of the object. None of any other.
+    fn lengths(&self, reference: &ObjectRef, key: &ObjectKey, digest: &mut Hmac256) -> Result<Option<Buffer>> {
+        if reference.frame_size != FrameSize::Cut {
+            return Ok(None);
+        }
+        let sealed = self.fetch_bytes(reference, 0, reference.table_bytes())?;
+        let mut table = Buffer::zeroed(reference.pieces() * LENGTH, "object")?;
+        key.open_one(0, &sealed, table.bytes_mut())?;
+        ObjectKey::digest_frame(digest, &sealed);
+        let lens = || table.bytes().as_chunks::<LENGTH>().0.iter().map(|&len| u32::from_le_bytes(len));
+        let sound = lens().all(|len| (1..=FrameSize::Cut.payload()).contains(&(len as usize)))
+            && lens().map(u64::from).sum::<u64>() == reference.payload_len;
+        if sound { Ok(Some(table)) } else { Err(Error::Corrupt { what: "object (lengths)" }) }
+    }
+
     /// Reads frames as they are stored, for a cache of ciphertext.
     pub fn fetch(&self, reference: &ObjectRef, first: u32, frames: u32) -> Result<Vec<u8>> {
-        self.keys.check_pid()?;
         reference.plain_len(first, frames)?;
         let stored = reference.frame_size.stored();
-        let mut sealed = try_zeroed(frames as usize * stored, "sealed frames")?;
-        let offset = HEADER_LEN as u64 + u64::from(first) * stored as u64;
+        self.fetch_bytes(reference, u64::from(first) * stored as u64, frames as usize * stored)
+    }
+
+    /// As [`fetch`](Self::fetch), for frames of any length: `len` bytes from `at` on, counted from the first frame.
+    pub fn fetch_bytes(&self, reference: &ObjectRef, at: u64, len: usize) -> Result<Vec<u8>> {
+        self.keys.check_pid()?;
+        let offset = at.checked_add(HEADER_LEN as u64);
+        let end = offset.and_then(|offset| offset.checked_add(len as u64));
+        let offset = offset.filter(|_| end.is_some_and(|end| end <= reference.stored_bytes()));
+        let offset = offset.ok_or(Error::Internal { what: "bytes outside the object" })?;
+        let mut sealed = try_zeroed(len, "sealed frames")?;
         self.store.get(self.id, reference.name, offset, &mut sealed).map_err(lost)?;
         Ok(sealed)
     }
@@ -101,10 +144,11 @@ impl Vault {
         Ok(Opener(self.key(reference)?))
     }
 
-    /// As [`open_frames`](Self::open_frames), without looking for the key of the object.
-    pub fn open_with(&self, opener: &Opener, first: u32, sealed: &[u8], out: &mut [u8]) -> Result<()> {
+    /// Opens frames from `first` on, all of `payload` bytes of plaintext but the last, which may have fewer, without looking
+    /// for the key of the object. `out` is as long as they are together; all zero after an error.
+    pub fn open_with(&self, opener: &Opener, first: u32, payload: usize, sealed: &[u8], out: &mut [u8]) -> Result<()> {
         self.keys.check()?;
-        opener.0.open(first, sealed, out)
+        opener.0.open_cut(first, payload, sealed, out)
     }
 
     /// The derived key of an object, cached.

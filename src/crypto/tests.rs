@@ -50,7 +50,7 @@ fn reopen(backend: &Backend) -> Result<Vec<u8>> {
 fn objects_of_every_size_come_back_whole_and_in_parts() {
     let (store, backend) = bench();
     let vault = Vault::create(&backend, "x", &KEY, b"").unwrap();
-    for frame in [FrameSize::K1, FrameSize::K4, FrameSize::K16, FrameSize::K64] {
+    for frame in [FrameSize::K4, FrameSize::K16, FrameSize::K64] {
         let payload = frame.payload();
         assert_eq!(frame.stored(), payload + 16);
         for len in [0, 1, payload - 1, payload, payload + 1, 3 * payload, 20 * payload + 7] {
@@ -81,6 +81,107 @@ fn objects_of_every_size_come_back_whole_and_in_parts() {
         }
     }
     assert_eq!(store.list(vault.uuid()).unwrap(), []);
+}
+
+/// Lengths of frames of cut objects.
+fn cuts() -> Vec<Vec<u32>> {
+    let most = FrameSize::Cut.payload() as u32;
+    let mixed = (0..3000).map(|i| 1 + i * 7919 % 700).collect();
+    vec![vec![1], vec![most], vec![1, most, 1, 16, 15, 17], vec![most; 20], mixed, vec![1; ObjectRef::MAX_PIECES]]
+}
+
+#[test]
+fn cut_objects_come_back_whole_and_in_parts() {
+    let (_, backend) = bench();
+    let vault = Vault::create(&backend, "x", &KEY, b"").unwrap();
+    for lens in cuts() {
+        let len = lens.iter().sum::<u32>() as usize;
+        let plain = bytes(len as u64, len);
+        let sealed = vault.seal_cut(Kind::Codes, &plain, &lens).unwrap();
+        let r = sealed.reference.clone();
+        // Header, a table of lengths with its tag, and every frame with its own: nothing is padded.
+        assert_eq!(sealed.bytes.len(), 128 + 4 * lens.len() + 16 + len + 16 * lens.len());
+        assert_eq!(sealed.bytes.len() as u64, r.stored_bytes());
+        assert_eq!((r.payload_len(), r.frames() as usize, r.pieces()), (len as u64, lens.len() + 1, lens.len()));
+        vault.put(&sealed).unwrap();
+        assert!(vault.read_all(&r).unwrap().bytes() == plain);
+        vault.verify(&r).unwrap();
+        let mut encoded = Vec::new();
+        r.write(&mut encoded);
+        assert_eq!(ObjectRef::read(&mut &encoded[..]).unwrap(), r);
+        let opener = vault.opener(&r).unwrap();
+        let (mut at, mut from) = (r.table_bytes() as u64, 0);
+        for (frame, &len) in (1..).zip(&lens).take(100) {
+            let stored = vault.fetch_bytes(&r, at, len as usize + 16).unwrap();
+            let mut out = vec![0; len as usize];
+            vault.open_with(&opener, frame, len as usize, &stored, &mut out).unwrap();
+            assert!(out == plain[from..from + out.len()]);
+            // At the place of another frame it does not open, and leaves nothing behind.
+            if lens.len() > 1 {
+                let other = if frame == 1 { 2 } else { frame - 1 };
+                assert!(corrupt(vault.open_with(&opener, other, len as usize, &stored, &mut out)));
+                assert!(out.iter().all(|&b| b == 0));
+            }
+            (at, from) = (at + stored.len() as u64, from + out.len());
+        }
+        assert!(vault.fetch_bytes(&r, r.stored_bytes() - 128, 1).is_err());
+        assert!(vault.fetch_bytes(&r, u64::MAX, 1).is_err());
+    }
+    for lens in [&[][..], &[0], &[5, 0], &[4], &[6], &[FrameSize::Cut.payload() as u32 + 1]] {
+        assert!(vault.seal_cut(Kind::Codes, &[1; 5], lens).is_err(), "{lens:?}");
+    }
+    assert!(vault.seal_cut(Kind::Codes, &[1; 1 << 16], &[1; 1 << 16]).is_err());
+}
+
+/// Frames of one length in a row are opened by one call, the last may be shorter; any other cut opens nothing.
+#[test]
+fn a_row_of_frames_opens_by_its_own_cut_alone() {
+    let (_, backend) = bench();
+    let vault = Vault::create(&backend, "x", &KEY, b"").unwrap();
+    let plain = bytes(3, 1000);
+    let sealed = vault.seal_cut(Kind::Codes, &plain, &[300, 300, 300, 100]).unwrap();
+    let r = &sealed.reference;
+    let (opener, stored) = (vault.opener(r).unwrap(), &sealed.bytes[128 + r.table_bytes()..]);
+    let mut out = vec![0; 1000];
+    vault.open_with(&opener, 1, 300, stored, &mut out).unwrap();
+    assert!(out == plain);
+    for payload in [0, 1, 100, 299, 301, 334, 500, 1000] {
+        assert!(vault.open_with(&opener, 1, payload, stored, &mut out).is_err(), "{payload}");
+    }
+    assert!(vault.open_with(&opener, 2, 300, stored, &mut out).is_err(), "beyond the last frame");
+    assert!(vault.open_with(&opener, 1, 300, &stored[..stored.len() - 1], &mut out).is_err());
+}
+
+#[test]
+fn every_flipped_bit_and_every_truncation_of_a_cut_object_is_found() {
+    let (store, backend) = bench();
+    let vault = Vault::create(&backend, "x", &KEY, b"").unwrap();
+    let plain = bytes(9, 400);
+    let sealed = vault.seal_cut(Kind::Codes, &plain, &[150, 150, 100]).unwrap();
+    vault.put(&sealed).unwrap();
+    let r = &sealed.reference;
+    let set = |bytes: Vec<u8>| {
+        store.with_space(vault.uuid(), |s| s.objects.insert(r.name(), Arc::new(bytes))).unwrap();
+    };
+    for bit in 0..sealed.bytes.len() * 8 {
+        let mut bad = sealed.bytes.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        set(bad);
+        assert!(corrupt(vault.verify(r)) && corrupt(vault.read_all(r)), "bit {bit}");
+    }
+    for len in 0..sealed.bytes.len() {
+        set(sealed.bytes[..len].to_vec());
+        assert!(corrupt(vault.verify(r)), "cut to {len}");
+    }
+    let mut more = sealed.bytes.clone();
+    more.push(0);
+    set(more);
+    assert!(corrupt(vault.verify(r)));
+    // Another cut of the same bytes, as a reference or as an object, is another object.
+    let mut forged = r.clone();
+    forged.pieces = 4;
+    set(sealed.bytes.clone());
+    assert!(corrupt(vault.verify(&forged)) && vault.verify(r).is_ok());
 }
 
 #[test]
@@ -526,15 +627,18 @@ fn hostile_references_are_refused() {
             *kind %= 12;
         }
         if let Some(size) = encoded.get_mut(25) {
-            *size %= 4;
+            *size %= 6;
         }
+        let cut = encoded.get(25) == Some(&(FrameSize::Cut as u8));
         if encoded.len() > 40 {
-            encoded[26..28].fill(0);
+            encoded[26..28].fill(if cut { rng.below(3) as u8 } else { 0 });
             encoded[36..40].fill(0);
         }
         if let Ok(r) = ObjectRef::read(&mut &encoded[..]) {
             assert!(r.frames() >= 1 && r.frames() <= object::MAX_FRAMES);
-            assert!(r.plain_len(0, r.frames()).unwrap() as u64 == r.payload_len());
+            let fits = r.payload_len() <= u64::from(r.frames()) * r.frame_size().payload() as u64;
+            assert!(fits && cut == (r.pieces() > 0));
+            assert!(cut || r.plain_len(0, r.frames()).unwrap() as u64 == r.payload_len());
         }
     }
 }

@@ -18,10 +18,10 @@ use super::envelope::{ObjectKey, check_len};
 use super::head::{self, Place};
 use super::keys::Keyset;
 use super::keyslot::Keyslots;
-use super::object::{FrameSize, Kind, ObjectRef, part};
+use super::object::{FrameSize, Kind, LENGTH, ObjectRef, part};
 use super::provider::{AeadKey, TAG_LEN};
 use super::random;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, try_with_capacity};
 use crate::store::{Head, Name, SpaceId, Store};
 use crate::types::{KEY_LEN, MAX_NAME_LEN};
 
@@ -215,7 +215,7 @@ impl Vault {
         }
     }
 
-    /// Seals an object. The last frame is padded with zeroes. Pure computation: nothing is written.
+    /// Seals an object in frames of one size. The last is padded with zeroes. Pure computation: nothing is written.
     pub fn seal(&self, kind: Kind, frame_size: FrameSize, plaintext: &[u8]) -> Result<Sealed> {
         self.seal_pieces(kind, frame_size, &[plaintext])
     }
@@ -223,25 +223,57 @@ impl Vault {
     /// As [`seal`](Self::seal), of a plaintext whose parts lie in several places: a few large ones, since each has a
     /// fingerprint of its own in the salt.
     pub fn seal_pieces(&self, kind: Kind, frame_size: FrameSize, pieces: &[&[u8]]) -> Result<Sealed> {
-        self.keys.check_pid()?;
         let len: usize = pieces.iter().map(|piece| piece.len()).sum();
         check_len(len, frame_size.payload())?;
+        self.seal_frames(kind, frame_size, 0, len, pieces, std::iter::repeat(frame_size.payload()))
+    }
+
+    /// Seals an object whose frames hold the pieces of `plaintext` that `lens` cuts it into: at most
+    /// [`MAX_PIECES`](ObjectRef::MAX_PIECES) of at most [`FrameSize::Cut`] bytes each.
+    pub fn seal_cut(&self, kind: Kind, plaintext: &[u8], lens: &[u32]) -> Result<Sealed> {
+        const UNFIT: Error = Error::Internal { what: "seal: pieces do not fit" };
+        let size = FrameSize::Cut;
+        let pieces = u16::try_from(lens.len()).map_err(|_| UNFIT)?;
+        if lens.is_empty()
+            || lens.iter().any(|&len| !(1..=size.payload()).contains(&(len as usize)))
+            || lens.iter().map(|&len| u64::from(len)).sum::<u64>() != plaintext.len() as u64
+        {
+            return Err(UNFIT);
+        }
+        let mut table = Zeroizing::new(try_with_capacity(lens.len() * LENGTH, "sealed object")?);
+        lens.iter().for_each(|len| table.extend_from_slice(&len.to_le_bytes()));
+        let payloads = std::iter::once(table.len()).chain(lens.iter().map(|&len| len as usize));
+        self.seal_frames(kind, size, pieces, plaintext.len(), &[&table, plaintext], payloads)
+    }
+
+    /// Seals `plain`, of which each frame takes as many bytes as `payloads` says, into an object of `len` bytes.
+    fn seal_frames(
+        &self,
+        kind: Kind,
+        frame_size: FrameSize,
+        pieces: u16,
+        len: usize,
+        plain: &[&[u8]],
+        payloads: impl Iterator<Item = usize>,
+    ) -> Result<Sealed> {
+        self.keys.check_pid()?;
         let hedge = self.keys.hedge()?;
         let mut name = [0u8; 24];
         name[..16].copy_from_slice(&random::hedged(hedge, &[b"cyborg1/name"])?[..16]);
         name[16..].copy_from_slice(&self.seq().to_be_bytes());
-        let fingerprints = pieces.iter().map(|piece| self.fingerprint(piece)).collect::<Result<Vec<_>>>()?;
+        let fingerprints = plain.iter().map(|piece| self.fingerprint(piece)).collect::<Result<Vec<_>>>()?;
         let salt = random::hedged(hedge, &[b"cyborg1/object salt", &name, fingerprints.as_flattened()])?;
         let mut reference = ObjectRef {
             name: Name(name),
             kind,
             frame_size,
             epoch: self.keys.epoch(),
+            pieces,
             payload_len: len as u64,
             salt,
             digest: [0; HASH_LEN],
         };
-        let (bytes, digest) = ObjectKey::derive(&self.keys, &self.id, &reference)?.seal(pieces)?;
+        let (bytes, digest) = ObjectKey::derive(&self.keys, &self.id, &reference)?.seal(plain, payloads)?;
         reference.digest = digest;
         Ok(Sealed { reference, bytes })
     }

@@ -1,27 +1,20 @@
-//! A byte string of any length, sealed as a row of objects of at most 2 MiB.
+//! A byte string of any length, sealed as a row of objects of at most 2 MiB in frames of one size.
 //!
-//! A blob is addressed by frame: frame `f` lies in part `f / part_frames`. Every part but the last has `part_frames`
-//! frames, so no table is needed; a blob that is one object of another maker is one part, however long. What is stored together is written through a [`BlobWriter`], which holds one part
-//! of plaintext at a time and wipes it. Parts are small enough that a job notices a cancellation between two of them, and
-//! that the few of them in hand at a time fit into small bounds of memory.
-
-use std::sync::OnceLock;
+//! Frame `f` lies in part `f / part_frames`. Every part but the last has `part_frames` frames, so no table is needed; a blob
+//! that is one object of another maker is one part, however long. What is stored together is written through a
+//! [`BlobWriter`], which holds one part of plaintext at a time and wipes it.
 
 use super::drafts::Drafts;
+use super::parts::{PART_BYTES, Parts, Place};
 use super::wire::{Put, Reader};
 use crate::buffer::Wiped;
-use crate::crypto::{FrameSize, Kind, ObjectRef, Opener, Vault};
+use crate::crypto::{FrameSize, Kind, ObjectRef, Vault};
 use crate::error::{Error, Result, try_with_capacity};
-
-/// Largest part of a blob, in stored bytes.
-pub(super) const PART_BYTES: usize = 2 << 20;
 
 /// A sealed byte string. Its length is a whole number of frames.
 #[derive(Clone)]
 pub(super) struct Blob {
     parts: Vec<ObjectRef>,
-    /// What opens each part, once it was asked for.
-    openers: Vec<OnceLock<Opener>>,
     frame: FrameSize,
     frames: u64,
     /// Frames of every part but the last.
@@ -33,15 +26,10 @@ fn part_frames(frame: FrameSize) -> u64 {
 }
 
 impl Blob {
-    fn new(parts: Vec<ObjectRef>, frame: FrameSize, frames: u64, per_part: u64) -> Self {
-        let openers = parts.iter().map(|_| OnceLock::new()).collect();
-        Self { parts, openers, frame, frames, per_part }
-    }
-
     /// A blob of one object.
     pub(super) fn single(object: ObjectRef) -> Self {
         let (frame, frames) = (object.frame_size(), u64::from(object.frames()));
-        Self::new(vec![object], frame, frames, frames)
+        Self { parts: vec![object], frame, frames, per_part: frames }
     }
 
     /// Plaintext bytes of a frame.
@@ -59,59 +47,19 @@ impl Blob {
         &self.parts
     }
 
-    /// Cuts `first..first + count` where parts meet: calls `f(number of the part, first frame in it, frames, frames before)`.
-    fn pieces(&self, first: u64, count: u64, mut f: impl FnMut(usize, u32, u32, u64) -> Result<()>) -> Result<()> {
-        if first.checked_add(count).is_none_or(|end| end > self.frames) {
+    /// Its objects with what opens them.
+    pub(super) fn parts(&self) -> Parts {
+        Parts::new(self.parts.clone(), self.frame.payload())
+    }
+
+    /// Where frame `f` stands.
+    pub(super) fn place(&self, f: u64) -> Result<Place> {
+        if f >= self.frames {
             return Err(Error::Corrupt { what: "frame number" });
         }
-        let mut done = 0;
-        while done < count {
-            let (part, at) = ((first + done) / self.per_part, (first + done) % self.per_part);
-            let n = (self.per_part - at).min(count - done);
-            f(part as usize, at as u32, n as u32, done)?;
-            done += n;
-        }
-        Ok(())
-    }
-
-    /// Opens frames `first..` into `out`, whose length is a whole number of frames.
-    pub(super) fn read(&self, vault: &Vault, first: u64, out: &mut [u8]) -> Result<()> {
-        let payload = self.frame.payload();
-        debug_assert_eq!(out.len() % payload, 0);
-        self.pieces(first, (out.len() / payload) as u64, |part, at, n, done| {
-            let start = done as usize * payload;
-            vault.read(&self.parts[part], at, n, &mut out[start..start + n as usize * payload])
-        })
-    }
-
-    /// Frames `first..first + count` as they are stored.
-    pub(super) fn fetch(&self, vault: &Vault, first: u64, count: u64) -> Result<Vec<u8>> {
-        let mut all = Vec::new();
-        self.pieces(first, count, |part, at, n, _| {
-            let piece = vault.fetch(&self.parts[part], at, n)?;
-            if all.is_empty() {
-                all = piece;
-            } else {
-                all.extend_from_slice(&piece);
-            }
-            Ok(())
-        })?;
-        Ok(all)
-    }
-
-    /// Opens stored frames `first..` into `out`, whose length is a whole number of frames.
-    pub(super) fn open(&self, vault: &Vault, first: u64, stored: &[u8], out: &mut [u8]) -> Result<()> {
-        let payload = self.frame.payload();
-        self.pieces(first, (out.len() / payload) as u64, |part, at, n, done| {
-            let (start, n) = (done as usize, n as usize);
-            let stored = &stored[start * self.frame.stored()..(start + n) * self.frame.stored()];
-            let out = &mut out[start * payload..(start + n) * payload];
-            if let Some(opener) = self.openers[part].get() {
-                return vault.open_with(opener, at, stored, out);
-            }
-            let opener = vault.opener(&self.parts[part])?;
-            vault.open_with(self.openers[part].get_or_init(|| opener), at, stored, out)
-        })
+        let first = f % self.per_part;
+        let at = first * self.frame.stored() as u64;
+        Ok(Place { part: (f / self.per_part) as u32, first: first as u32, at, len: self.frame.payload() as u32 })
     }
 
     /// All of it, for objects that are read once at opening.
@@ -136,14 +84,14 @@ impl Blob {
         let frame = FrameSize::from_number(r.u8()?)?;
         let frames = r.u64()?;
         let n = r.count(32)?;
-        if n as u64 != frames.div_ceil(part_frames(frame)) {
+        if frame == FrameSize::Cut || n as u64 != frames.div_ceil(part_frames(frame)) {
             return Err(Error::Corrupt { what: "directory" });
         }
         let mut parts = try_with_capacity(n, "directory")?;
         for _ in 0..n {
             parts.push(ObjectRef::read(r.rest())?);
         }
-        Ok(Self::new(parts, frame, frames, part_frames(frame)))
+        Ok(Self { parts, frame, frames, per_part: part_frames(frame) })
     }
 }
 
@@ -168,7 +116,7 @@ impl<'a> BlobWriter<'a> {
         let part = part_frames(self.frame) as usize * self.frame.payload();
         while !bytes.is_empty() {
             let n = bytes.len().min(part - self.pending.len());
-            self.reserve(n, part)?;
+            grow(&mut self.pending, n, part)?;
             self.pending.extend_from_slice(&bytes[..n]);
             bytes = &bytes[n..];
             if self.pending.len() == part {
@@ -178,19 +126,8 @@ impl<'a> BlobWriter<'a> {
         Ok(())
     }
 
-    /// Grows by doubling without leaving plaintext behind in the old place.
-    fn reserve(&mut self, n: usize, part: usize) -> Result<()> {
-        if self.pending.capacity() - self.pending.len() < n {
-            let room = ((self.pending.len() + n).max(64 << 10) * 2).min(part);
-            let mut grown = Wiped::new(try_with_capacity(room, "object")?);
-            grown.extend_from_slice(&self.pending);
-            self.pending = grown;
-        }
-        Ok(())
-    }
-
-    /// Fills the frame begun with zeroes, so that what follows starts on a frame border.
-    pub(super) fn align(&mut self) -> Result<()> {
+    /// Fills the frame begun with zeroes.
+    fn align(&mut self) -> Result<()> {
         let over = self.pending.len() % self.frame.payload();
         if over == 0 {
             return Ok(());
@@ -216,8 +153,19 @@ impl<'a> BlobWriter<'a> {
             self.seal()?;
         }
         let per_part = part_frames(self.frame);
-        Ok(Blob::new(std::mem::take(&mut self.parts), self.frame, self.frames, per_part))
+        Ok(Blob { parts: std::mem::take(&mut self.parts), frame: self.frame, frames: self.frames, per_part })
     }
+}
+
+/// Makes room for `n` bytes more, by doubling up to `most`, without leaving plaintext behind in the old place.
+pub(super) fn grow(pending: &mut Wiped, n: usize, most: usize) -> Result<()> {
+    if pending.capacity() - pending.len() < n {
+        let needed = pending.len() + n;
+        let mut grown = Wiped::new(try_with_capacity((needed.max(64 << 10) * 2).min(most).max(needed), "object")?);
+        grown.extend_from_slice(pending);
+        *pending = grown;
+    }
+    Ok(())
 }
 
 /// The frame size for data of `len` bytes that is read as a whole: small for small things, since the last frame is

@@ -134,6 +134,11 @@ impl Slots {
         })
     }
 
+    /// Number of slots.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Whether plaintext or ciphertext is to be inserted.
     pub(super) fn mode(&self) -> CacheMode {
         self.cache.mode

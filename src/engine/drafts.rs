@@ -50,7 +50,15 @@ impl Drafts {
 
     /// Seals an object and stores it, now or with the commit.
     pub(super) fn put(&self, kind: Kind, frame: FrameSize, plaintext: &[u8]) -> Result<ObjectRef> {
-        let sealed = self.vault.seal(kind, frame, plaintext)?;
+        self.take(self.vault.seal(kind, frame, plaintext)?)
+    }
+
+    /// As [`Self::put`], in frames of the lengths `lens`.
+    pub(super) fn put_cut(&self, kind: Kind, plaintext: &[u8], lens: &[u32]) -> Result<ObjectRef> {
+        self.take(self.vault.seal_cut(kind, plaintext, lens)?)
+    }
+
+    fn take(&self, sealed: Sealed) -> Result<ObjectRef> {
         let reference = sealed.reference.clone();
         let mut objects = self.objects.lock();
         if objects.waiting_bytes + sealed.bytes.len() <= WAITING_BYTES {

@@ -1,6 +1,6 @@
 //! The writing half of a rebuild: from rows in their new order to the sealed objects of a run.
 //!
-//! Codes and vectors go extent by extent, each on a frame border; payload stays in the old order behind an index in the
+//! Codes and vectors go extent by extent, each cut to its length; payload stays in the old order behind an index in the
 //! new one, so it is read front to back once.
 
 use std::ops::Range;
@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::blob::{Blob, BlobWriter, frame_for};
 use super::calibrate::Calibrator;
+use super::cut::CutWriter;
 use super::drafts::Drafts;
 use super::extents::{Extents, rows_per_extent};
 use super::ids::IdColumn;
@@ -26,8 +27,13 @@ const GRAIN: usize = 8;
 /// Bytes of vectors encoded between two looks at the watch: at most, and as a share of the budget.
 const STEP_BYTES: u64 = 8 << 20;
 const STEP_SHARE: u64 = 4;
-/// Frames of vectors: a query reads single ones.
-const VECTORS: FrameSize = FrameSize::K1;
+/// Codes in a frame: lists of 16 KiB are read as a whole, long ones a part at a time where one vector is wanted.
+const CODES: FrameSize = FrameSize::K16;
+/// The same where extents are so long that they are only read as a whole: in an untrained index.
+const LONG: FrameSize = FrameSize::K64;
+const LONG_MEAN: usize = 512 << 10;
+/// Vectors in a frame: as many as fit into that many bytes, at least one. A query reads single ones.
+const VECTOR_BYTES: usize = 1008;
 /// Entries of payload brought into order at a time, however small the budget.
 const LEAST_WINDOW: usize = 4096;
 /// Bytes of payload copied between two looks at the watch.
@@ -52,13 +58,11 @@ impl Rebuild<'_> {
         let rows_per_extent = rows_per_extent(row_bytes);
         let extents = Extents::new(&lens, rows_per_extent)?;
         let mean_codes = order.len() / extents.len().max(1) * quantizer.block_bytes() / LANES;
-        let frame = match mean_codes {
-            0..0x2_0000 => FrameSize::K4,
-            0x2_0000..0x8_0000 => FrameSize::K16,
-            _ => FrameSize::K64,
-        };
-        let mut codes = BlobWriter::new(drafts, Kind::Codes, frame);
-        let mut vectors = quantizer.needs_rerank().then(|| BlobWriter::new(drafts, Kind::Vectors, VECTORS));
+        let frame = if mean_codes < LONG_MEAN { CODES } else { LONG };
+        let mut codes = CutWriter::new(drafts, Kind::Codes, frame.payload());
+        let row = dim * precision.bytes();
+        let mut vectors =
+            quantizer.needs_rerank().then(|| CutWriter::new(drafts, Kind::Vectors, (VECTOR_BYTES / row).max(1) * row));
         let mut done = 0;
         while done < extents.len() {
             let group = self.next_group(&extents, done, dim);
@@ -74,7 +78,7 @@ impl Rebuild<'_> {
             done = group.end;
         }
         let codes = codes.finish()?;
-        let vectors = vectors.map(BlobWriter::finish).transpose()?;
+        let vectors = vectors.map(CutWriter::finish).transpose()?;
         let payload = self.write_payload(drafts, rows, map, order.len())?;
         let mut ids = IdColumn::with_capacity(s.config.id_kind, order.len())?;
         if s.config.id_kind == IdKind::Bytes {
@@ -134,8 +138,8 @@ impl Rebuild<'_> {
         extents: &Extents,
         group: Range<usize>,
         staged: &Buffer,
-        codes: &mut BlobWriter<'_>,
-        mut vectors: Option<&mut BlobWriter<'_>>,
+        codes: &mut CutWriter<'_>,
+        mut vectors: Option<&mut CutWriter<'_>>,
         mut calibrator: Option<&mut Calibrator>,
     ) -> Result<()> {
         let (g, dim) = (self.to, self.to.quantizer.dim());
@@ -173,7 +177,6 @@ impl Rebuild<'_> {
             for blocks in encoded {
                 for blocks in blocks? {
                     codes.push(blocks.bytes())?;
-                    codes.align()?;
                 }
             }
             self.watch.check()?;
@@ -188,7 +191,6 @@ impl Rebuild<'_> {
                             vectors.push(bytemuck::cast_slice(&halves))?;
                         }
                     }
-                    vectors.align()?;
                 }
             }
             self.progress.advance(u64::from(extents.rows(end - 1).end - extents.rows(start).start));

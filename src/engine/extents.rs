@@ -2,8 +2,8 @@
 //!
 //! Rows of a run are dense and in list order, so a list is a range of rows. A list is cut into extents of
 //! `rows_per_extent` rows (a multiple of 16; the last may be shorter), the grain of reading and caching: most lists
-//! are one extent, the single list of an untrained index is many. Codes and vectors of an extent each start on a frame
-//! border, so which frames hold an extent follows from the list lengths alone.
+//! are one extent, the single list of an untrained index is many. Codes and vectors of an extent are a unit of their cut
+//! each, so where an extent is stored follows from the list lengths alone.
 
 use std::ops::Range;
 
@@ -90,16 +90,9 @@ impl Extents {
         self.first.partition_point(|&f| f as usize <= e) - 1
     }
 
-    /// First frame of every extent and one past the last, when an extent of `n` rows takes `bytes(n)` bytes.
-    pub(super) fn frames(&self, payload: usize, bytes: impl Fn(usize) -> usize) -> Result<Vec<u32>> {
-        let mut out = try_with_capacity(self.starts.len(), "extents")?;
-        let mut frame = 0u64;
-        for w in self.starts.windows(2) {
-            out.push(u32::try_from(frame).map_err(|_| Error::Unsupported { what: "a run of 2^32 frames" })?);
-            frame += bytes((w[1] - w[0]) as usize).div_ceil(payload) as u64;
-        }
-        out.push(u32::try_from(frame).map_err(|_| Error::Unsupported { what: "a run of 2^32 frames" })?);
-        Ok(out)
+    /// Rows of every extent.
+    pub(super) fn sizes(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.starts.windows(2).map(|w| (w[1] - w[0]) as usize)
     }
 
     /// Bytes held.
@@ -129,9 +122,7 @@ mod tests {
             }
             row += len;
         }
-        let frames = x.frames(100, |n| n * 10).unwrap();
-        assert_eq!(frames.len(), x.len() + 1);
-        assert_eq!((frames[0], frames[1], frames[2]), (0, 1, 3));
+        assert_eq!(x.sizes().collect::<Vec<_>>(), [5, 16, 16, 8, 16, 16, 1, 1]);
         assert!(Extents::new(&[u32::MAX, 1], 16).is_err() && Extents::new(&[1], 8).is_err());
     }
 }

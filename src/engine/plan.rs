@@ -5,12 +5,12 @@
 //! their way to the store, and a flat share for the page caches of the store. Not counted: what queries and upserts take
 //! meanwhile, one item's metadata and contents, and the items that come during the job. `tests/memory.rs` measures it.
 
-use super::blob::PART_BYTES;
 use super::drafts::WAITING_BYTES;
 use super::index::Index;
 use super::manifest::Config;
 use super::merge::{BUDGET, PAGE_ROWS};
 use super::options::TrainOptions;
+use super::parts::PART_BYTES;
 use crate::error::{Error, Result};
 use crate::kernels::LANES;
 use crate::kmeans;

@@ -1,6 +1,6 @@
-//! A blob read through the cache, unit by unit.
+//! Sealed bytes read through the cache, unit by unit.
 //!
-//! A unit is a whole number of frames and the grain of caching: an extent of a list, or one frame of payload. In plain
+//! A unit is the grain of caching: an extent of a list, or one frame of payload. In plain
 //! mode a unit is opened once and kept; in sealed mode its frames are kept as stored and opened for each use into
 //! scratch memory that the reader wipes.
 
@@ -11,7 +11,9 @@ use arc_swap::Guard;
 
 use super::blob::Blob;
 use super::cache::{Cache, Class, Held, Slots};
+use super::cut::Cut;
 use super::options::CacheMode;
+use super::parts::{Parts, Place};
 use crate::buffer::{Buffer, wipe};
 use crate::crypto::Vault;
 use crate::error::{Error, Result};
@@ -77,35 +79,39 @@ impl Deref for Unit<'_> {
     }
 }
 
-/// A blob with its cache slots.
+/// Sealed units with their cache slots.
 pub(super) struct Region {
     vault: Arc<Vault>,
-    blob: Blob,
-    /// First frame of each unit and one past the last; absent: every frame is a unit.
-    bounds: Option<Vec<u32>>,
+    parts: Parts,
+    units: Units,
     slots: Arc<Slots>,
 }
 
+enum Units {
+    /// Cut to their contents.
+    Cut(Vec<Place>),
+    /// The frames of a blob.
+    Frames(Blob),
+}
+
 impl Region {
-    /// Reads `blob` in units that begin at frames `bounds[..n]` and end at `bounds[n]`.
-    pub(super) fn with_units(
+    /// Reads `cut` in its units, which have the lengths `lens`.
+    pub(super) fn of_units(
         vault: &Arc<Vault>,
         cache: &Arc<Cache>,
         class: Class,
-        blob: Blob,
-        bounds: Vec<u32>,
+        cut: Cut,
+        lens: impl ExactSizeIterator<Item = usize>,
     ) -> Result<Self> {
-        if bounds.last().is_none_or(|&end| u64::from(end) > blob.frames()) {
-            return Err(Error::Corrupt { what: "directory" });
-        }
-        let slots = Slots::new(cache, class, bounds.len() - 1);
-        Ok(Self { vault: Arc::clone(vault), blob, bounds: Some(bounds), slots })
+        let (parts, places) = cut.places(lens)?;
+        let slots = Slots::new(cache, class, places.len());
+        Ok(Self { vault: Arc::clone(vault), parts, units: Units::Cut(places), slots })
     }
 
     /// Reads `blob` frame by frame.
     pub(super) fn by_frame(vault: &Arc<Vault>, cache: &Arc<Cache>, blob: Blob) -> Self {
         let slots = Slots::new(cache, Class::Rows, blob.frames() as usize);
-        Self { vault: Arc::clone(vault), blob, bounds: None, slots }
+        Self { vault: Arc::clone(vault), parts: blob.parts(), units: Units::Frames(blob), slots }
     }
 
     /// The cache slots.
@@ -113,22 +119,21 @@ impl Region {
         &self.slots
     }
 
-    fn frames_of(&self, unit: usize) -> (u64, u64) {
-        match &self.bounds {
-            Some(b) => (u64::from(b[unit]), u64::from(b[unit + 1] - b[unit])),
-            None => (unit as u64, 1),
+    fn place(&self, unit: usize) -> Result<Place> {
+        match &self.units {
+            Units::Cut(places) => Ok(places[unit]),
+            Units::Frames(blob) => blob.place(unit as u64),
         }
     }
 
-    /// The plaintext of `unit`, a whole number of frames.
+    /// The plaintext of `unit`.
     pub(super) fn unit<'s>(&self, unit: usize, scratch: &'s mut Scratch) -> Result<Unit<'s>> {
-        let (first, count) = self.frames_of(unit);
-        let len = count as usize * self.blob.frame_payload();
+        let place = self.place(unit)?;
         if let Some(guard) = self.slots.get(unit) {
             scratch.hits += 1;
             if let Some(Held::Sealed(stored)) = guard.as_deref() {
-                let out = scratch.take(len)?;
-                self.blob.open(&self.vault, first, stored, out)?;
+                let out = scratch.take(place.len as usize)?;
+                self.parts.open(&self.vault, place, stored, out)?;
                 return Ok(Unit::Scratch(out));
             }
             return Ok(Unit::Cached(guard));
@@ -138,21 +143,21 @@ impl Region {
 
     /// As [`Self::unit`], for a unit that was looked for and not found.
     fn fill<'s>(&self, unit: usize, scratch: &'s mut Scratch) -> Result<Unit<'s>> {
-        let (first, count) = self.frames_of(unit);
-        let len = count as usize * self.blob.frame_payload();
+        let place = self.place(unit)?;
+        let len = place.len as usize;
         match self.slots.mode() {
             CacheMode::Plain => {
                 let mut buffer = Buffer::zeroed(len, "cache")?;
-                self.blob.read(&self.vault, first, buffer.bytes_mut())?;
+                self.parts.read(&self.vault, place, buffer.bytes_mut())?;
                 scratch.opened += len as u64;
                 let held = Arc::new(Held::Plain(buffer));
                 self.slots.insert(unit, Arc::clone(&held));
                 Ok(Unit::Fresh(held))
             }
             CacheMode::Sealed => {
-                let stored = self.blob.fetch(&self.vault, first, count)?;
+                let stored = self.parts.fetch(&self.vault, place)?;
                 let out = scratch.take(len)?;
-                self.blob.open(&self.vault, first, &stored, out)?;
+                self.parts.open(&self.vault, place, &stored, out)?;
                 self.slots.insert(unit, Arc::new(Held::Sealed(stored)));
                 Ok(Unit::Scratch(out))
             }
@@ -162,35 +167,26 @@ impl Region {
     /// Bytes `at..at + len` of `unit`. In sealed mode only the frames they lie in are opened, and in both modes only those
     /// are read of a unit that is not cached and shall not be.
     pub(super) fn part<'s>(&self, unit: usize, at: usize, len: usize, scratch: &'s mut Scratch) -> Result<Part<'s>> {
-        let (first, count) = self.frames_of(unit);
-        let payload = self.blob.frame_payload();
-        let frames = at / payload..(at + len).div_ceil(payload);
-        if frames.end as u64 > count {
-            return Err(Error::Corrupt { what: "position in a list" });
-        }
-        let start = first + frames.start as u64;
-        let within = at - frames.start * payload;
+        let place = self.place(unit)?;
+        let (frames, within) = self.parts.frames(place, at..at + len)?;
+        let offset = at % self.parts.payload();
         let unit = match self.slots.get(unit) {
             Some(guard) => {
                 scratch.hits += 1;
                 if let Some(Held::Sealed(stored)) = guard.as_deref() {
-                    let out = scratch.take(frames.len() * payload)?;
-                    let stored = &stored[frames.start * (payload + 16)..frames.end * (payload + 16)];
-                    self.blob.open(&self.vault, start, stored, out)?;
-                    return Ok(Part { unit: Unit::Scratch(out), at: within, len });
+                    let out = scratch.take(frames.len as usize)?;
+                    self.parts.open(&self.vault, frames, &stored[within], out)?;
+                    return Ok(Part { unit: Unit::Scratch(out), at: offset, len });
                 }
                 Unit::Cached(guard)
             }
-            None if frames.len() < count as usize && !self.slots.admits(count as usize * payload) => {
-                let out = scratch.take(frames.len() * payload)?;
-                self.blob.read(&self.vault, start, out)?;
-                return Ok(Part { unit: Unit::Scratch(out), at: within, len });
+            None if frames.len < place.len && !self.slots.admits(place.len as usize) => {
+                let out = scratch.take(frames.len as usize)?;
+                self.parts.read(&self.vault, frames, out)?;
+                return Ok(Part { unit: Unit::Scratch(out), at: offset, len });
             }
             None => self.fill(unit, scratch)?,
         };
-        if at + len > unit.len() {
-            return Err(Error::Corrupt { what: "position in a list" });
-        }
         Ok(Part { unit, at, len })
     }
 
@@ -199,9 +195,9 @@ impl Region {
         match self.slots.peek(unit).as_deref() {
             Some(Held::Plain(buffer)) => prefetch(buffer.bytes().get(at..at + len).unwrap_or_default()),
             Some(Held::Sealed(stored)) => {
-                let payload = self.blob.frame_payload();
-                let frames = at / payload * (payload + 16)..(at + len).div_ceil(payload) * (payload + 16);
-                prefetch(stored.get(frames).unwrap_or_default());
+                let frames = self.place(unit).and_then(|place| self.parts.frames(place, at..at + len));
+                let within = frames.map(|(_, within)| within).unwrap_or_default();
+                prefetch(stored.get(within).unwrap_or_default());
             }
             None => {}
         }
@@ -212,9 +208,9 @@ impl Region {
         if self.slots.peek(unit).is_some() {
             return self.unit(unit, scratch);
         }
-        let (first, count) = self.frames_of(unit);
-        let out = scratch.take(count as usize * self.blob.frame_payload())?;
-        self.blob.read(&self.vault, first, out)?;
+        let place = self.place(unit)?;
+        let out = scratch.take(place.len as usize)?;
+        self.parts.read(&self.vault, place, out)?;
         Ok(Unit::Scratch(out))
     }
 
@@ -234,9 +230,9 @@ impl Region {
         out: &mut Vec<u8>,
         mut f: impl FnMut(usize, usize, usize, &mut Vec<u8>) -> Result<()>,
     ) -> Result<()> {
-        let payload = self.blob.frame_payload() as u64;
+        let payload = self.parts.payload() as u64;
         let end = at.saturating_add(len as u64);
-        if end > self.blob.frames() * payload {
+        if end > self.slots.len() as u64 * payload {
             return Err(Error::Corrupt { what: "payload position" });
         }
         out.try_reserve(len).map_err(|_| Error::NoMemory { what: "payload", needed: len as u64, got: 0 })?;
@@ -265,11 +261,11 @@ impl<'a> Sequential<'a> {
     /// Appends bytes `at..at + len`.
     pub(super) fn append(&mut self, at: u64, len: usize, out: &mut Vec<u8>) -> Result<()> {
         let Self { region, scratch, frame } = self;
-        let payload = region.blob.frame_payload();
+        let payload = region.parts.payload();
         region.by_frames(at, len, out, |unit, offset, n, out| {
             if *frame != Some(unit) {
                 *frame = None;
-                region.blob.read(&region.vault, unit as u64, scratch.take(payload)?)?;
+                region.parts.read(&region.vault, region.place(unit)?, scratch.take(payload)?)?;
                 *frame = Some(unit);
             }
             out.extend_from_slice(&scratch.buffer.bytes()[offset..offset + n]);

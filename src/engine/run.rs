@@ -6,14 +6,15 @@
 //!
 //! ```text
 //! directory  u8 version, u32 count, u32 dimension, u32 rows per extent, u32 lists, u32 x lists lengths,
-//!            blob ids, blob codes, u8 flags (1 = vectors, 2 = payload, 4 = vectors in float16),
-//!            [blob vectors], [blob payload index, blob payload]
+//!            blob ids, cut codes, u8 flags (1 = vectors, 2 = payload, 4 = vectors in float16),
+//!            [cut vectors], [blob payload index, blob payload]
 //! ```
 
 use std::sync::Arc;
 
 use super::blob::Blob;
 use super::cache::{Cache, Class};
+use super::cut::Cut;
 use super::extents::Extents;
 use super::generation::Generation;
 use super::ids::IdColumn;
@@ -25,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::kernels::{self, LANES};
 use crate::types::{IdKind, VectorPrecision};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const HAS_VECTORS: u8 = 1;
 const HAS_PAYLOAD: u8 = 2;
 const FLOAT16: u8 = 4;
@@ -36,9 +37,9 @@ pub(super) struct RunParts {
     pub(super) rows_per_extent: u32,
     pub(super) list_lens: Vec<u32>,
     pub(super) ids: Blob,
-    pub(super) codes: Blob,
+    pub(super) codes: Cut,
     /// Absent where the codes are the vectors (flat).
-    pub(super) vectors: Option<Blob>,
+    pub(super) vectors: Option<Cut>,
     /// Of `vectors`.
     pub(super) precision: VectorPrecision,
     /// Index and data; absent when no item has metadata or contents.
@@ -83,13 +84,13 @@ impl RunParts {
         if list_lens.iter().map(|&l| u64::from(l)).sum::<u64>() != u64::from(count) {
             return Err(Error::Corrupt { what: "run directory" });
         }
-        let (ids, codes) = (Blob::describe(&mut r)?, Blob::describe(&mut r)?);
+        let (ids, codes) = (Blob::describe(&mut r)?, Cut::describe(&mut r)?);
         let flags = r.u8()?;
         let precision = if flags & FLOAT16 == 0 { VectorPrecision::F32 } else { VectorPrecision::F16 };
         if flags & !(HAS_VECTORS | HAS_PAYLOAD | FLOAT16) != 0 || flags & (HAS_VECTORS | FLOAT16) == FLOAT16 {
             return Err(Error::Corrupt { what: "run directory" });
         }
-        let vectors = (flags & HAS_VECTORS != 0).then(|| Blob::describe(&mut r)).transpose()?;
+        let vectors = (flags & HAS_VECTORS != 0).then(|| Cut::describe(&mut r)).transpose()?;
         let payload = match flags & HAS_PAYLOAD != 0 {
             true => Some((Blob::describe(&mut r)?, Blob::describe(&mut r)?)),
             false => None,
@@ -99,9 +100,9 @@ impl RunParts {
     }
 
     fn objects(&self) -> impl Iterator<Item = &ObjectRef> {
-        let payload = self.payload.iter().flat_map(|(i, d)| [i, d]);
-        let blobs = [&self.ids, &self.codes].into_iter().chain(&self.vectors).chain(payload);
-        blobs.flat_map(|b| b.objects())
+        let blobs = std::iter::once(&self.ids).chain(self.payload.iter().flat_map(|(i, d)| [i, d]));
+        let cuts = std::iter::once(&self.codes).chain(&self.vectors);
+        blobs.flat_map(Blob::objects).chain(cuts.flat_map(Cut::objects))
     }
 }
 
@@ -190,12 +191,12 @@ impl Run {
         }
         let objects = parts.objects().cloned().collect();
         let block = quantizer.block_bytes();
-        let bounds = extents.frames(parts.codes.frame_payload(), |n| n.div_ceil(LANES) * block)?;
-        let codes = Region::with_units(vault, cache, Class::Codes, parts.codes, bounds)?;
+        let lens = extents.sizes().map(|n| n.div_ceil(LANES) * block);
+        let codes = Region::of_units(vault, cache, Class::Codes, parts.codes, lens)?;
         let vectors = match parts.vectors {
-            Some(blob) => {
-                let bounds = extents.frames(blob.frame_payload(), |n| n * dimension * parts.precision.bytes())?;
-                Some(Region::with_units(vault, cache, Class::Rows, blob, bounds)?)
+            Some(cut) => {
+                let lens = extents.sizes().map(|n| n * dimension * parts.precision.bytes());
+                Some(Region::of_units(vault, cache, Class::Rows, cut, lens)?)
             }
             None => None,
         };

@@ -56,7 +56,10 @@ impl ObjectKey {
         header[8] = reference.frame_size as u8;
         header[9] = NONCE_COUNTER;
         header[12..16].copy_from_slice(&reference.epoch.to_le_bytes());
-        header[16..20].copy_from_slice(&frames.to_le_bytes());
+        if reference.frame_size != FrameSize::Cut {
+            // Of a cut object the number would tell how long its pieces are.
+            header[16..20].copy_from_slice(&frames.to_le_bytes());
+        }
         header[20..44].copy_from_slice(&reference.name.0);
         header[44..76].copy_from_slice(&reference.salt);
         header[76..108].copy_from_slice(&out[32..64]);

@@ -15,7 +15,7 @@ use super::extents::{Extents, rows_per_extent};
 use super::ids::IdColumn;
 use super::payload::{Entry, PayloadReader};
 use super::rebuild::{DROPPED, Rebuild};
-use super::run::{Run, RunParts};
+use super::run::{Run, RunParts, codes_len};
 use crate::buffer::Buffer;
 use crate::crypto::{FrameSize, Kind};
 use crate::error::{Result, try_zeroed};
@@ -168,7 +168,7 @@ impl Rebuild<'_> {
                 let range = start + i * GRAIN..end.min(start + (i + 1) * GRAIN);
                 let encode = |e: usize| -> Result<Buffer> {
                     let vectors = of(e);
-                    let mut out = Buffer::zeroed((vectors.len() / dim).div_ceil(LANES) * block, "rebuild")?;
+                    let mut out = Buffer::zeroed(codes_len(vectors.len() / dim, block), "rebuild")?;
                     g.quantizer.encode(g.centroids.row(extents.list_of(e)), vectors, 0, out.bytes_mut());
                     Ok(out)
                 };

@@ -31,6 +31,14 @@ const HAS_VECTORS: u8 = 1;
 const HAS_PAYLOAD: u8 = 2;
 const FLOAT16: u8 = 4;
 
+/// Codes of an extent end on a border of so many bytes: how much is read of a list tells its length no closer.
+const GRANULE: usize = 1024;
+
+/// Bytes of the codes of `rows` rows in blocks of `block` bytes, with the zeroes behind them.
+pub(super) fn codes_len(rows: usize, block: usize) -> usize {
+    (rows.div_ceil(LANES) * block).next_multiple_of(GRANULE)
+}
+
 /// What the directory object of a run lists.
 pub(super) struct RunParts {
     pub(super) dimension: u32,
@@ -191,7 +199,7 @@ impl Run {
         }
         let objects = parts.objects().cloned().collect();
         let block = quantizer.block_bytes();
-        let lens = extents.sizes().map(|n| n.div_ceil(LANES) * block);
+        let lens = extents.sizes().map(|n| codes_len(n, block));
         let codes = Region::of_units(vault, cache, Class::Codes, parts.codes, lens)?;
         let vectors = match parts.vectors {
             Some(cut) => {

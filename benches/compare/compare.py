@@ -99,6 +99,8 @@ def main():
     ap.add_argument("--seconds", type=float, default=0.5, help="of one timing")
     ap.add_argument("--trainings", type=int, default=3)
     ap.add_argument("--builds", type=int, default=3)
+    ap.add_argument("--leave-out", nargs="+", default=[], help="engines whose name holds one of these: slow ones, once a "
+                    "run with all has shown that no ratio is to them")
     ap.add_argument("--quick", action="store_true", help="two peers, 2,000 queries, short rounds, one training and build")
     a = ap.parse_args()
     if a.quick:

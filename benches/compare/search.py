@@ -23,6 +23,8 @@ def measure(a, api, data):
     tune = min(len(queries) // 2, a.tune)
     engines, rows = [], {}
     for engine in roster(data.dim, a.quick):
+        if any(word in engine.name for word in a.leave_out):
+            continue
         try:
             row = dict(family=engine.family, build=engine.build(data, shared))
             row["points"] = tuned(a, engine, data, queries, tune)

@@ -306,3 +306,28 @@ impl Run {
         (self.ids.memory() + self.extents.memory(), cached.0, cached.1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs of version 2 had codes and vectors in frames of one size; a build of now must say so, not call them damaged.
+    #[test]
+    fn a_directory_of_another_version_is_named_as_such() {
+        for version in [0, 1, 2, 4, 255] {
+            let read = RunParts::read(&[version; 64]).map(|_| ());
+            assert!(
+                matches!(read, Err(Error::Version { got, supported: 3, .. }) if got == u32::from(version)),
+                "{version}"
+            );
+        }
+    }
+
+    #[test]
+    fn codes_end_on_a_border_and_never_short() {
+        for (rows, block) in [(1, 1), (16, 832), (17, 832), (200, 832), (164, 6400), (15, 1024)] {
+            let (len, blocks) = (codes_len(rows, block), rows.div_ceil(LANES) * block);
+            assert!(len.is_multiple_of(GRANULE) && (blocks..blocks + GRANULE).contains(&len));
+        }
+    }
+}

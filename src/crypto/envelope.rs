@@ -136,17 +136,16 @@ impl ObjectKey {
         let whole = out.len() / payload;
         let (full, rest) = out.split_at_mut(whole * payload);
         let (sealed, padded) = sealed.split_at(whole * stored);
-        self.open_cut(first, payload, sealed, full)?;
-        if !padded.is_empty() {
-            let mut last = Buffer::zeroed(payload, "frame")?;
-            if let Err(e) = self.open_cut(first + whole as u32, payload, padded, last.bytes_mut()) {
-                full.fill(0);
-                rest.fill(0);
-                return Err(e);
-            }
-            rest.copy_from_slice(&last.bytes()[..rest.len()]);
+        let mut last = Buffer::zeroed(padded.len().min(payload), "frame")?;
+        let opened = self.open_cut(first, payload, sealed, full).and_then(|()| match padded {
+            [] => Ok(()),
+            _ => self.open_cut(first + whole as u32, payload, padded, last.bytes_mut()),
+        });
+        match opened {
+            Ok(()) => rest.copy_from_slice(&last.bytes()[..rest.len()]),
+            Err(_) => out.fill(0),
         }
-        Ok(())
+        opened
     }
 
     /// Opens consecutive frames from `first` on into `out`: all of `payload` bytes of plaintext, but the last may have fewer.

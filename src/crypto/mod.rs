@@ -23,6 +23,7 @@ mod vault;
 mod tests;
 
 pub use backend::Backend;
+pub(crate) use object::LENGTH;
 pub use object::{FrameSize, Kind, ObjectRef};
 pub use package::Package;
 pub(crate) use provider::TAG_LEN;

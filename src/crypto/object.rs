@@ -63,7 +63,7 @@ pub enum FrameSize {
 }
 
 impl FrameSize {
-    /// Bytes of a frame in the store; of a cut object, most bytes.
+    /// Bytes of a frame in the store; of a piece of a cut object, most bytes.
     #[must_use]
     pub const fn stored(self) -> usize {
         match self {
@@ -73,7 +73,7 @@ impl FrameSize {
         }
     }
 
-    /// Bytes of plaintext in a frame: 16 fewer, the tag. Of a cut object, most bytes.
+    /// Bytes of plaintext in a frame: 16 fewer, the tag. Of a piece of a cut object, most bytes.
     #[must_use]
     pub const fn payload(self) -> usize {
         self.stored() - TAG_LEN
@@ -179,7 +179,8 @@ impl ObjectRef {
 
     /// Bytes of plaintext in `frames` frames from `first` on, or the error for frames it does not have. Not of cut objects.
     pub fn plain_len(&self, first: u32, frames: u32) -> Result<usize> {
-        let end = first.checked_add(frames).filter(|&end| end <= self.frames());
+        let whole = self.frame_size != FrameSize::Cut;
+        let end = first.checked_add(frames).filter(|&end| whole && end <= self.frames());
         let end = end.ok_or(Error::Internal { what: "frames outside the object" })?;
         let payload = self.frame_size.payload() as u64;
         let end = (u64::from(end) * payload).min(self.payload_len);
@@ -209,7 +210,7 @@ impl ObjectRef {
             FrameSize::K4 | FrameSize::K16 | FrameSize::K64 if pieces == 0 => MAX_FRAMES,
             _ => return Err(DAMAGED),
         };
-        if payload_len > u64::from(most) * frame_size.payload() as u64 {
+        if payload_len > u64::from(most) * frame_size.payload() as u64 || payload_len < u64::from(pieces) {
             return Err(DAMAGED);
         }
         let read = Self {

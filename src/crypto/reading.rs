@@ -115,7 +115,7 @@ impl Vault {
         if sound { Ok(Some(table)) } else { Err(Error::Corrupt { what: "object (lengths)" }) }
     }
 
-    /// Reads frames as they are stored, for a cache of ciphertext.
+    /// Reads frames as they are stored.
     pub fn fetch(&self, reference: &ObjectRef, first: u32, frames: u32) -> Result<Vec<u8>> {
         reference.plain_len(first, frames)?;
         let stored = reference.frame_size.stored();

@@ -131,6 +131,12 @@ fn cut_objects_come_back_whole_and_in_parts() {
         assert!(vault.seal_cut(Kind::Codes, &[1; 5], lens).is_err(), "{lens:?}");
     }
     assert!(vault.seal_cut(Kind::Codes, &[1; 1 << 16], &[1; 1 << 16]).is_err());
+    assert!(vault.seal(Kind::Codes, FrameSize::Cut, &[1; 100]).is_err());
+    let r = vault.seal_cut(Kind::Codes, &[1; 100], &[50, 50]).unwrap().reference;
+    assert!(
+        r.plain_len(0, 1).is_err() && vault.fetch(&r, 1, 1).is_err() && vault.read(&r, 1, 1, &mut [0; 50]).is_err()
+    );
+    assert!(matches!(vault.fetch(&r, 0, 1), Err(Error::Internal { .. })));
 }
 
 /// Frames of one length in a row are opened by one call, the last may be shorter; any other cut opens nothing.
@@ -636,7 +642,7 @@ fn hostile_references_are_refused() {
         }
         if let Ok(r) = ObjectRef::read(&mut &encoded[..]) {
             assert!(r.frames() >= 1 && r.frames() <= object::MAX_FRAMES);
-            let fits = r.payload_len() <= u64::from(r.frames()) * r.frame_size().payload() as u64;
+            let fits = r.payload_len() <= u64::from(r.frames() - u32::from(cut)) * r.frame_size().payload() as u64;
             assert!(fits && cut == (r.pieces() > 0));
             assert!(cut || r.plain_len(0, r.frames()).unwrap() as u64 == r.payload_len());
         }

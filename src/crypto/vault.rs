@@ -223,6 +223,9 @@ impl Vault {
     /// As [`seal`](Self::seal), of a plaintext whose parts lie in several places: a few large ones, since each has a
     /// fingerprint of its own in the salt.
     pub fn seal_pieces(&self, kind: Kind, frame_size: FrameSize, pieces: &[&[u8]]) -> Result<Sealed> {
+        if frame_size == FrameSize::Cut {
+            return Err(Error::Internal { what: "seal: a cut object without lengths" });
+        }
         let len: usize = pieces.iter().map(|piece| piece.len()).sum();
         check_len(len, frame_size.payload())?;
         self.seal_frames(kind, frame_size, 0, len, pieces, std::iter::repeat(frame_size.payload()))

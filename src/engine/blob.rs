@@ -83,13 +83,18 @@ impl Blob {
     pub(super) fn describe(r: &mut Reader<'_>) -> Result<Self> {
         let frame = FrameSize::from_number(r.u8()?)?;
         let frames = r.u64()?;
-        let n = r.count(32)?;
+        let n = r.count(ObjectRef::ENCODED_LEN)?;
         if frame == FrameSize::Cut || n as u64 != frames.div_ceil(part_frames(frame)) {
             return Err(Error::Corrupt { what: "directory" });
         }
         let mut parts = try_with_capacity(n, "directory")?;
         for _ in 0..n {
             parts.push(ObjectRef::read(r.rest())?);
+        }
+        if parts.iter().any(|part| part.frame_size() != frame)
+            || parts.iter().map(|part| u64::from(part.frames())).sum::<u64>() != frames
+        {
+            return Err(Error::Corrupt { what: "directory" });
         }
         Ok(Self { parts, frame, frames, per_part: part_frames(frame) })
     }

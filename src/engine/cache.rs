@@ -1,4 +1,4 @@
-//! The cache of frames: slots owned by what they cache, one byte budget for a whole db, eviction by a clock.
+//! The cache of units: slots owned by what they cache, one byte budget for a whole db, eviction by a clock.
 //!
 //! A slot is found by index, not by hashing: a lookup is one atomic load, which a search does for every list it
 //! probes. Slots die with their owner (a run replaced by a rebuild), so nothing in the cache is ever stale. The clock

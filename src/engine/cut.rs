@@ -2,14 +2,15 @@
 //!
 //! A unit is cut into frames of `payload` bytes, the last of what remains, and lies in one object. A query that reads a list
 //! opens its bytes and no others. Where a unit stands follows from the lengths of all, which the reader knows; so nothing
-//! but the objects is written down.
+//! but the objects is written down. An object ends with a piece of zeroes that no unit has, so that its size tells of units
+//! no more than a number of steps of 4 KiB: exact sizes of several objects would give the length of a vector.
 
 use super::blob::grow;
 use super::drafts::Drafts;
 use super::parts::{PART_BYTES, Parts, Place};
 use super::wire::{Put, Reader};
 use crate::buffer::Wiped;
-use crate::crypto::{FrameSize, Kind, ObjectRef, TAG_LEN};
+use crate::crypto::{FrameSize, Kind, LENGTH, ObjectRef, TAG_LEN};
 use crate::error::{Error, Result, try_with_capacity};
 
 /// The objects of a byte string that is cut into units.
@@ -17,6 +18,9 @@ pub(super) struct Cut {
     objects: Vec<ObjectRef>,
     payload: u32,
 }
+
+/// Sizes of objects are so many bytes apart.
+const STEP: usize = 4096;
 
 /// How full a part is. Reader and writer go by it.
 #[derive(Default)]
@@ -30,11 +34,16 @@ impl Filled {
     fn takes(&mut self, unit: usize, payload: usize) -> bool {
         let frames = self.frames + unit.div_ceil(payload);
         let stored = self.stored + unit + unit.div_ceil(payload) * TAG_LEN;
-        let fits = self.frames == 0 || (frames <= ObjectRef::MAX_PIECES && stored <= PART_BYTES);
+        let fits = self.frames == 0 || (frames < ObjectRef::MAX_PIECES && stored <= PART_BYTES);
         if fits {
             (self.frames, self.stored) = (frames, stored);
         }
         fits
+    }
+
+    /// Bytes of the last piece, 1 to [`STEP`].
+    fn padding(&self) -> usize {
+        STEP - (self.stored + self.frames * LENGTH) % STEP
     }
 }
 
@@ -44,6 +53,11 @@ impl Cut {
         &self.objects
     }
 
+    /// Bytes of plaintext of every frame but the last of a unit.
+    pub(super) fn payload(&self) -> usize {
+        self.payload as usize
+    }
+
     /// Where units of the lengths `lens` stand, with the parts.
     pub(super) fn places(self, lens: impl ExactSizeIterator<Item = usize>) -> Result<(Parts, Vec<Place>)> {
         const DAMAGED: Error = Error::Corrupt { what: "directory" };
@@ -51,7 +65,9 @@ impl Cut {
         let mut places = try_with_capacity(lens.len(), "directory")?;
         let (mut part, mut filled, mut bytes) = (0, Filled::default(), 0u64);
         let ends = |part: usize, filled: &Filled, bytes: u64| {
-            let fits = |object: &&ObjectRef| object.pieces() == filled.frames && object.payload_len() == bytes;
+            let fits = |object: &&ObjectRef| {
+                object.pieces() == filled.frames + 1 && object.payload_len() == bytes + filled.padding() as u64
+            };
             self.objects.get(part).filter(fits).ok_or(DAMAGED)
         };
         for len in lens {
@@ -129,6 +145,10 @@ impl<'a> CutWriter<'a> {
     }
 
     fn seal(&mut self) -> Result<()> {
+        let padding = self.filled.padding();
+        grow(&mut self.pending, padding, PART_BYTES)?;
+        self.pending.extend_from_slice(&[0; STEP][..padding]);
+        self.lens.push(padding as u32);
         self.objects.push(self.drafts.put_cut(self.kind, &self.pending, &self.lens)?);
         self.pending.wipe();
         self.lens.clear();
@@ -186,6 +206,8 @@ mod tests {
                 vault.put(&waiting).unwrap();
             }
             cut.objects().iter().for_each(|object| vault.verify(object).unwrap());
+            let sizes: Vec<u64> = cut.objects().iter().map(|object| object.stored_bytes() % STEP as u64).collect();
+            assert!(sizes.windows(2).all(|w| w[0] == w[1]), "sizes tell more than steps: {sizes:?}");
             assert!(cut.objects().len() > 1);
             let lens = || units.iter().map(Vec::len);
             let (parts, places) = again(&cut).places(lens()).unwrap();
@@ -204,13 +226,24 @@ mod tests {
                 assert!(read == some && some[start % payload..][..end - start] == unit[start..end]);
                 assert!(parts.frames(place, start..unit.len() + 1).is_err());
             }
-            // Lengths that are not those of the objects are found before anything is read.
+            // Lengths of too many or too few units are found before anything is read.
             let wrong = |lens: Vec<usize>| matches!(again(&cut).places(lens.into_iter()), Err(Error::Corrupt { .. }));
             assert!(wrong(lens().skip(1).collect()) && wrong(lens().chain([1]).collect()) && wrong(vec![]));
+            // One byte more may vanish in the padding; then the unit does not open.
             let mut longer: Vec<usize> = lens().collect();
             longer[n / 2] += 1;
-            assert!(wrong(longer));
+            if let Ok((parts, places)) = again(&cut).places(longer.iter().copied()) {
+                let mut out = vec![0; longer[n / 2]];
+                assert!(matches!(parts.read(&vault, places[n / 2], &mut out), Err(Error::Corrupt { .. })));
+            }
         }
+        for payload in [0, 1, 65_520, 65_521, u32::MAX] {
+            let read = Cut::describe(&mut Reader::new(&[payload.to_le_bytes(), [0; 4]].concat(), "test"));
+            assert_eq!(read.is_ok(), (1..=65_520).contains(&payload));
+        }
+        let mut frames = vec![100, 0, 0, 0, 1, 0, 0, 0];
+        drafts.put(Kind::Codes, FrameSize::K4, &[1]).unwrap().write(&mut frames);
+        assert!(Cut::describe(&mut Reader::new(&frames, "test")).is_err(), "an object that is not cut");
         let none = written(&drafts, 100, &[]);
         assert!(none.objects().is_empty() && again(&none).places([].into_iter()).unwrap().1.is_empty());
         assert!(none.places([1].into_iter()).is_err());

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use crate::crypto::{ObjectRef, Opener, TAG_LEN, Vault};
 use crate::error::{Error, Result};
 
-/// Largest part, in stored bytes: small enough that a job notices a cancellation between two of them, and that the few
+/// Largest part, in stored bytes, unless one unit is longer: small enough that a job notices a cancellation between two of them, and that the few
 /// in hand at a time fit into small bounds of memory.
 pub(super) const PART_BYTES: usize = 2 << 20;
 

@@ -11,6 +11,7 @@ use super::manifest::Config;
 use super::merge::{BUDGET, PAGE_ROWS};
 use super::options::TrainOptions;
 use super::parts::PART_BYTES;
+use super::run::GRANULE;
 use crate::error::{Error, Result};
 use crate::kernels::LANES;
 use crate::kmeans;
@@ -30,7 +31,7 @@ const STORE: u64 = 10 << 20;
 const KEPT: u64 = 2 * 101 * 8;
 /// Objects being written: a part of codes and one of vectors filled, another grown; one sealed, one waiting for the thread
 /// that stores, one being stored; and those that wait for the commit.
-const WRITING: u64 = 6 * PART_BYTES as u64 + WAITING_BYTES as u64;
+const WRITING: u64 = 6;
 /// Bytes of vectors read and processed at a time, whatever the batch size.
 const MAX_PAGE_BYTES: usize = 4 << 20;
 
@@ -182,13 +183,17 @@ impl Memory {
 
     /// While encoding with `budget` bytes of vectors in hand: row and list tables, ids and directories of the new run,
     /// near lists and nearest rows of the held-out, codes of a quarter of the budget, packed centroids, the quantizer, and
-    /// the parts of blobs on their way to the store.
+    /// the parts of blobs and cuts on their way to the store.
     fn encoding(&self, budget: u64) -> u64 {
         let extents = self.n_lists + self.n * self.row() / self.extent();
         let tables = self.n * (4 + 4) + self.ids + extents * 128;
         let held_out = self.held_out * (self.n_lists / 8 + KEPT + 64);
         let learned = self.n_lists * (self.dim * 8 + 16) + Quantizer::memory(self.quantizer, self.dim as usize);
-        with_slack(self.common() + self.reading() + tables + held_out + learned + budget + budget / 4 + WRITING)
+        // What the codes of lists of the usual length are rounded up by, in a step of a quarter of the budget.
+        let rounded = budget / 4 / self.row().max(1) * self.n_lists / self.n.max(1) * GRANULE as u64;
+        let writing = WRITING * self.extent().max(PART_BYTES as u64) + WAITING_BYTES as u64;
+        let encoded = budget + budget / 4 + rounded + writing;
+        with_slack(self.common() + self.reading() + tables + held_out + learned + encoded)
     }
 
     /// The resident sample, of at most `learned` rows, and the encoding budget that a limit leaves room for. They are not

@@ -32,7 +32,7 @@ const HAS_PAYLOAD: u8 = 2;
 const FLOAT16: u8 = 4;
 
 /// Codes of an extent end on a border of so many bytes: how much is read of a list tells its length no closer.
-const GRANULE: usize = 1024;
+pub(super) const GRANULE: usize = 1024;
 
 /// Bytes of the codes of `rows` rows in blocks of `block` bytes, with the zeroes behind them.
 pub(super) fn codes_len(rows: usize, block: usize) -> usize {
@@ -194,6 +194,9 @@ impl Run {
             || extents.lists() != generation.centroids.len()
             || ids.len() != extents.row_count() as usize
             || parts.vectors.is_some() != quantizer.needs_rerank()
+            // What is read from the border of a frame on stands on one of its type in memory.
+            || !parts.codes.payload().is_multiple_of(LANES)
+            || parts.vectors.as_ref().is_some_and(|v| !v.payload().is_multiple_of(parts.precision.bytes()))
         {
             return Err(Error::Corrupt { what: "run directory" });
         }

@@ -124,3 +124,35 @@ fn a_sealed_batch_opens_less_than_its_queries_do() {
     let together = opened(&queries);
     assert!(together > 0 && together * 3 < alone, "{together} together, {alone} alone");
 }
+
+// A sealed query once opened a quarter more than it scanned: lists and rows lay in frames of one size.
+#[test]
+fn a_sealed_query_opens_the_lists_and_rows_it_reads_and_little_more() {
+    let db = Db::open("memory:", DbOptions { cache_mode: CacheMode::Sealed, ..DbOptions::default() }).unwrap();
+    let options = IndexOptions {
+        metric: Metric::Cosine,
+        quantizer: Some(QuantizerSpec::SQ4),
+        id_kind: IdKind::U64,
+        auto_train_disabled: true,
+        ..IndexOptions::default()
+    };
+    let index = db.create_index("cut", &KEY, &options).unwrap();
+    upsert(&index, 0, &clustered(ITEMS, DIM, 5), DIM).unwrap();
+    let trained = index.train(&TrainOptions { n_lists: 60, ..TrainOptions::default() }).unwrap().wait(None);
+    assert_eq!(trained, JobState::Trained);
+    let code = u64::from(index.describe().unwrap().code_bytes);
+    let queries = clustered(QUERIES, DIM, 8);
+    let o = QueryOptions { top_k: 10, n_probes: 20, threads: 1, ..QueryOptions::default() };
+    // The first answers fill the cache, whole extents at a time.
+    for cached in [false, true] {
+        for query in queries.chunks(DIM) {
+            let s = index.query(query, 1, DIM as u32, &o, &Watch::NONE).unwrap().stats[0];
+            let lists = u64::from(s.lists_probed);
+            // A list: whole blocks of 16 codes, then up to 1 KiB. A row: those that share its 1,008 bytes.
+            let most = s.vectors_scanned * code + lists * (15 * code + 1023) + u64::from(s.reranked) * 1008;
+            let least = s.vectors_scanned * code + u64::from(s.reranked) * DIM as u64 * 4;
+            let fits = (least..=most).contains(&s.bytes_opened);
+            assert!(!cached || fits, "{} of {least} to {most}", s.bytes_opened);
+        }
+    }
+}

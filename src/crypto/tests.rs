@@ -102,6 +102,7 @@ fn cut_objects_come_back_whole_and_in_parts() {
         // Header, a table of lengths with its tag, and every frame with its own: nothing is padded.
         assert_eq!(sealed.bytes.len(), 128 + 4 * lens.len() + 16 + len + 16 * lens.len());
         assert_eq!(sealed.bytes.len() as u64, r.stored_bytes());
+        assert_eq!(sealed.bytes[16..20], [0; 4], "the header tells how many pieces there are");
         assert_eq!((r.payload_len(), r.frames() as usize, r.pieces()), (len as u64, lens.len() + 1, lens.len()));
         vault.put(&sealed).unwrap();
         assert!(vault.read_all(&r).unwrap().bytes() == plain);
@@ -137,6 +138,28 @@ fn cut_objects_come_back_whole_and_in_parts() {
         r.plain_len(0, 1).is_err() && vault.fetch(&r, 1, 1).is_err() && vault.read(&r, 1, 1, &mut [0; 50]).is_err()
     );
     assert!(matches!(vault.fetch(&r, 0, 1), Err(Error::Internal { .. })));
+}
+
+/// Sealed by who has the key, with lengths that are none: found before anything is cut by them.
+#[test]
+fn lengths_that_do_not_add_up_are_damage() {
+    let (_, backend) = bench();
+    let vault = Vault::create(&backend, "x", &KEY, b"").unwrap();
+    let plain = bytes(4, 100);
+    for lens in [[50, 50], [60, 50], [100, 0], [40, 50], [1 << 31, 100], [u32::MAX, 101]] {
+        let table = lens.map(u32::to_le_bytes).concat();
+        let payloads = [table.len(), 50, 50].into_iter();
+        let sealed = vault.seal_frames(Kind::Codes, FrameSize::Cut, 2, 100, &[&table, &plain], payloads).unwrap();
+        vault.put(&sealed).unwrap();
+        let (read, verified) = (vault.read_all(&sealed.reference), vault.verify(&sealed.reference));
+        if lens == [50, 50] {
+            assert!(read.unwrap().bytes() == plain && verified.is_ok());
+        } else {
+            let what = "object (lengths)";
+            assert!(matches!(read, Err(Error::Corrupt { what: w }) if w == what), "{lens:?}");
+            assert!(matches!(verified, Err(Error::Corrupt { what: w }) if w == what), "{lens:?}");
+        }
+    }
 }
 
 /// Frames of one length in a row are opened by one call, the last may be shorter; any other cut opens nothing.

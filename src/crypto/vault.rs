@@ -250,7 +250,7 @@ impl Vault {
     }
 
     /// Seals `plain`, of which each frame takes as many bytes as `payloads` says, into an object of `len` bytes.
-    fn seal_frames(
+    pub(super) fn seal_frames(
         &self,
         kind: Kind,
         frame_size: FrameSize,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use aws_lc_rs::aead;
-use cyborg::crypto::{Backend, FrameSize, Kind, Sealed, Vault};
+use cyborg::crypto::{Backend, FrameSize, Kind, ObjectRef, Sealed, Vault};
 
 const FRAMES: [(FrameSize, &str); 3] =
     [(FrameSize::K4, "4 KiB"), (FrameSize::K16, "16 KiB"), (FrameSize::K64, "64 KiB")];
@@ -70,7 +70,7 @@ fn objects(vault: &Vault) {
         let payload = frame.payload();
         let plain = vec![5u8; (4 << 20) / payload * payload];
         let sealed = vault.seal(Kind::Codes, frame, &plain).unwrap();
-        let (key, r) = (bare_key(), sealed.reference.clone());
+        let (key, opener) = (bare_key(), vault.opener(&sealed.reference).unwrap());
         let mut out = vec![0; sealed.bytes.len()];
         bare_seal(&key, &plain, payload, &mut out);
         let cipher = out.clone();
@@ -80,7 +80,7 @@ fn objects(vault: &Vault) {
             [
                 &mut || drop(black_box(vault.seal(Kind::Codes, frame, &plain).unwrap())),
                 &mut || bare_seal(&key, &plain, payload, &mut out),
-                &mut || vault.open_frames(&r, 0, &sealed.bytes[128..], &mut opened).unwrap(),
+                &mut || vault.open_frames(&opener, 0, payload, &sealed.bytes[128..], &mut opened).unwrap(),
                 &mut || {
                     for (frame, piece) in cipher.chunks(payload + 16).zip(bare_opened.chunks_mut(payload)) {
                         let nonce = aead::Nonce::assume_unique_for_key([1; 12]);
@@ -105,17 +105,17 @@ fn objects(vault: &Vault) {
 }
 
 fn messages(vault: &Vault) {
-    println!("\nsingle messages               seal us   open us   bare seal us   (smallest frame that holds it)");
+    println!("\nsingle messages               seal us   open us   bare seal us   (an object of one piece)");
     for len in [100usize, 500, 1500, 4080, 16_000, 65_000] {
-        let (frame, _) = FRAMES.into_iter().find(|(f, _)| f.payload() >= len).unwrap();
         let plain = vec![5u8; len];
-        let sealed = vault.seal(Kind::Delta, frame, &plain).unwrap();
+        let sealed = vault.seal_cut(Kind::Codes, &plain, &[len as u32]).unwrap();
+        let (opener, body) = (vault.opener(&sealed.reference).unwrap(), &sealed.bytes[sealed.bytes.len() - len - 16..]);
         let (key, mut out, mut opened) = (bare_key(), vec![0; len + 16], vec![0; len]);
         let [seal, open, bare] = turns(
             2001,
             [
-                &mut || drop(black_box(vault.seal(Kind::Delta, frame, &plain).unwrap())),
-                &mut || vault.open_frames(&sealed.reference, 0, &sealed.bytes[128..], &mut opened).unwrap(),
+                &mut || drop(black_box(vault.seal_cut(Kind::Codes, &plain, &[len as u32]).unwrap())),
+                &mut || vault.open_frames(&opener, 1, len, body, &mut opened).unwrap(),
                 &mut || bare_seal(&key, &plain, len, &mut out),
             ],
         );
@@ -173,22 +173,32 @@ fn durable(folder: &Path) {
             [&mut || {
                 turn = (turn + 17) % (sealed.len() * 64);
                 let first = if frames == 1 { (turn % 64) as u32 } else { 0 };
-                vault.read(&sealed[turn / 64].reference, first, frames, &mut out).unwrap();
+                read(&vault, &sealed[turn / 64].reference, first, frames, &mut out);
             }],
         );
         println!("read and open {label}: {:.1} us, {:.2} GB/s", read * 1e6, out.len() as f64 / read * 1e-9);
     }
-    // One batch of 64 at once: a table of frames in random order, as a query reads them.
-    let mut out = vec![0; FrameSize::K4.payload()];
-    let small = vault.seal(Kind::Vectors, FrameSize::K4, &vec![6; 1000 * 4080]).unwrap();
+    // Rows of 800 bytes in random order, as a query that reranks reads them.
+    let (mut out, lens) = (vec![0; 800], [800; 1000]);
+    let small = vault.seal_cut(Kind::Vectors, &vec![6; 800_000], &lens).unwrap();
     vault.put(&small).unwrap();
+    let opener = vault.opener(&small.reference).unwrap();
     let mut turn = 0u32;
     let [read] = turns(
         3001,
         [&mut || {
             turn = (turn + 617) % 1000;
-            vault.read(&small.reference, turn, 1, &mut out).unwrap();
+            let at = (lens.len() * 4 + 16) as u64 + u64::from(turn) * 816;
+            let sealed = vault.fetch(&small.reference, at, 816).unwrap();
+            vault.open_frames(&opener, turn + 1, 800, &sealed, &mut out).unwrap();
         }],
     );
-    println!("read and open one frame of 4 KiB: {:.1} us", read * 1e6);
+    println!("read and open one piece of 800 bytes: {:.1} us", read * 1e6);
+}
+
+/// Reads and opens whole frames.
+fn read(vault: &Vault, r: &ObjectRef, first: u32, frames: u32, out: &mut [u8]) {
+    let (stored, payload) = (r.frame_size().stored(), r.frame_size().payload());
+    let sealed = vault.fetch(r, u64::from(first) * stored as u64, frames as usize * stored).unwrap();
+    vault.open_frames(&vault.opener(r).unwrap(), first, payload, &sealed, out).unwrap();
 }

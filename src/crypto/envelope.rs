@@ -126,30 +126,8 @@ impl ObjectKey {
         Ok((out, digest.finish()))
     }
 
-    /// Opens consecutive frames from `first` on into `out`, which is as long as their plaintext.
-    pub(crate) fn open(&self, first: u32, sealed: &[u8], out: &mut [u8]) -> Result<()> {
-        let (stored, payload) = (self.made_for.frame_size.stored(), self.made_for.frame_size.payload());
-        let frames = u32::try_from(sealed.len() / stored).unwrap_or(u32::MAX);
-        if !sealed.len().is_multiple_of(stored) || out.len() != self.made_for.plain_len(first, frames)? {
-            return Err(UNFIT);
-        }
-        let whole = out.len() / payload;
-        let (full, rest) = out.split_at_mut(whole * payload);
-        let (sealed, padded) = sealed.split_at(whole * stored);
-        let mut last = Buffer::zeroed(padded.len().min(payload), "frame")?;
-        let opened = self.open_cut(first, payload, sealed, full).and_then(|()| match padded {
-            [] => Ok(()),
-            _ => self.open_cut(first + whole as u32, payload, padded, last.bytes_mut()),
-        });
-        match opened {
-            Ok(()) => rest.copy_from_slice(&last.bytes()[..rest.len()]),
-            Err(_) => out.fill(0),
-        }
-        opened
-    }
-
     /// Opens consecutive frames from `first` on into `out`: all of `payload` bytes of plaintext, but the last may have fewer.
-    pub(crate) fn open_cut(&self, first: u32, payload: usize, sealed: &[u8], out: &mut [u8]) -> Result<()> {
+    pub(crate) fn open(&self, first: u32, payload: usize, sealed: &[u8], out: &mut [u8]) -> Result<()> {
         let frames = out.len().div_ceil(payload.max(1));
         if sealed.len() != out.len() + frames * TAG_LEN || u64::from(first) + frames as u64 > u64::from(self.frames) {
             return Err(UNFIT);
@@ -164,12 +142,17 @@ impl ObjectKey {
         Ok(())
     }
 
-    /// Opens one frame into `out`, which is as long as its plaintext.
+    /// Opens one frame into `out`, which is as long as its plaintext without padding.
     pub(crate) fn open_one(&self, frame: u32, sealed: &[u8], out: &mut [u8]) -> Result<()> {
-        match self.made_for.frame_size {
-            FrameSize::Cut => self.open_cut(frame, out.len(), sealed, out),
-            _ => self.open(frame, sealed, out),
+        let payload = self.made_for.frame_size.payload();
+        if self.made_for.frame_size == FrameSize::Cut || out.len() == payload {
+            return self.open(frame, out.len(), sealed, out);
         }
+        let mut padded = Buffer::zeroed(payload, "frame")?;
+        let opened = self.open(frame, payload, sealed, padded.bytes_mut());
+        // All zero where it did not open.
+        out.copy_from_slice(padded.bytes().get(..out.len()).ok_or(UNFIT)?);
+        opened
     }
 
     /// The digest of the object, to be fed the tags in order: HMAC over header and tags.

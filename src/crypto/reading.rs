@@ -23,13 +23,6 @@ pub struct Opener(Arc<ObjectKey>);
 const PIECE: usize = 1 << 20;
 
 impl Vault {
-    /// Reads and opens `frames` frames from `first` on into `out`, whose length is
-    /// [`plain_len(first, frames)`](ObjectRef::plain_len).
-    pub fn read(&self, reference: &ObjectRef, first: u32, frames: u32, out: &mut [u8]) -> Result<()> {
-        let sealed = self.fetch(reference, first, frames)?;
-        self.open_frames(reference, first, &sealed, out)
-    }
-
     /// Reads a whole object and checks its digest too.
     pub fn read_all(&self, reference: &ObjectRef) -> Result<Buffer> {
         let len = usize::try_from(reference.payload_len).map_err(|_| Error::Corrupt { what: "object (length)" })?;
@@ -85,7 +78,7 @@ impl Vault {
                 }
                 (end, bytes) = (end + 1, bytes + more);
             }
-            let sealed = self.fetch_bytes(reference, at, bytes)?;
+            let sealed = self.fetch(reference, at, bytes)?;
             at += bytes as u64;
             let mut rest = &sealed[..];
             for frame in frame..end {
@@ -105,7 +98,7 @@ impl Vault {
         if reference.frame_size != FrameSize::Cut {
             return Ok(None);
         }
-        let sealed = self.fetch_bytes(reference, 0, reference.table_bytes())?;
+        let sealed = self.fetch(reference, 0, reference.table_bytes())?;
         let mut table = Buffer::zeroed(reference.pieces() * LENGTH, "object")?;
         key.open_one(0, &sealed, table.bytes_mut())?;
         ObjectKey::digest_frame(digest, &sealed);
@@ -115,15 +108,8 @@ impl Vault {
         if sound { Ok(Some(table)) } else { Err(Error::Corrupt { what: "object (lengths)" }) }
     }
 
-    /// Reads frames as they are stored.
-    pub fn fetch(&self, reference: &ObjectRef, first: u32, frames: u32) -> Result<Vec<u8>> {
-        reference.plain_len(first, frames)?;
-        let stored = reference.frame_size.stored();
-        self.fetch_bytes(reference, u64::from(first) * stored as u64, frames as usize * stored)
-    }
-
-    /// As [`fetch`](Self::fetch), for frames of any length: `len` bytes from `at` on, counted from the first frame.
-    pub fn fetch_bytes(&self, reference: &ObjectRef, at: u64, len: usize) -> Result<Vec<u8>> {
+    /// Reads `len` bytes of an object as they are stored, from `at` on, counted from the first frame.
+    pub fn fetch(&self, reference: &ObjectRef, at: u64, len: usize) -> Result<Vec<u8>> {
         self.keys.check_pid()?;
         let offset = at.checked_add(HEADER_LEN as u64);
         let end = offset.and_then(|offset| offset.checked_add(len as u64));
@@ -134,21 +120,23 @@ impl Vault {
         Ok(sealed)
     }
 
-    /// Opens frames that [`fetch`](Self::fetch) gave. `out` as in [`read`](Self::read); all zero after an error.
-    pub fn open_frames(&self, reference: &ObjectRef, first: u32, sealed: &[u8], out: &mut [u8]) -> Result<()> {
-        self.key(reference)?.open(first, sealed, out)
-    }
-
-    /// What [`open_with`](Self::open_with) needs, for who opens frames of one object again and again.
+    /// What [`open_frames`](Self::open_frames) needs; for who opens frames of one object again and again.
     pub fn opener(&self, reference: &ObjectRef) -> Result<Opener> {
         Ok(Opener(self.key(reference)?))
     }
 
-    /// Opens frames from `first` on, all of `payload` bytes of plaintext but the last, which may have fewer, without looking
-    /// for the key of the object. `out` is as long as they are together; all zero after an error.
-    pub fn open_with(&self, opener: &Opener, first: u32, payload: usize, sealed: &[u8], out: &mut [u8]) -> Result<()> {
+    /// Opens frames that [`fetch`](Self::fetch) gave, from number `first` on, all of `payload` bytes of plaintext but the last, which
+    /// may have fewer. `out` is as long as they are together; all zero after an error.
+    pub fn open_frames(
+        &self,
+        opener: &Opener,
+        first: u32,
+        payload: usize,
+        sealed: &[u8],
+        out: &mut [u8],
+    ) -> Result<()> {
         self.keys.check()?;
-        opener.0.open_cut(first, payload, sealed, out)
+        opener.0.open(first, payload, sealed, out)
     }
 
     /// The derived key of an object, cached.

@@ -70,17 +70,17 @@ impl Parts {
 
     /// What is at `place` as it is stored.
     pub(super) fn fetch(&self, vault: &Vault, place: Place) -> Result<Vec<u8>> {
-        vault.fetch_bytes(&self.objects[place.part as usize], place.at, self.stored(place.len as usize))
+        vault.fetch(&self.objects[place.part as usize], place.at, self.stored(place.len as usize))
     }
 
     /// Opens what [`Self::fetch`] gave into `out`, which has the length of `place`.
     pub(super) fn open(&self, vault: &Vault, place: Place, stored: &[u8], out: &mut [u8]) -> Result<()> {
         let part = place.part as usize;
         if let Some(opener) = self.openers[part].get() {
-            return vault.open_with(opener, place.first, self.payload, stored, out);
+            return vault.open_frames(opener, place.first, self.payload, stored, out);
         }
         let opener = vault.opener(&self.objects[part])?;
-        vault.open_with(self.openers[part].get_or_init(|| opener), place.first, self.payload, stored, out)
+        vault.open_frames(self.openers[part].get_or_init(|| opener), place.first, self.payload, stored, out)
     }
 
     /// [`Self::fetch`] and [`Self::open`].

@@ -128,10 +128,10 @@ impl Region {
 
     /// The plaintext of `unit`.
     pub(super) fn unit<'s>(&self, unit: usize, scratch: &'s mut Scratch) -> Result<Unit<'s>> {
-        let place = self.place(unit)?;
         if let Some(guard) = self.slots.get(unit) {
             scratch.hits += 1;
             if let Some(Held::Sealed(stored)) = guard.as_deref() {
+                let place = self.place(unit)?;
                 let out = scratch.take(place.len as usize)?;
                 self.parts.open(&self.vault, place, stored, out)?;
                 return Ok(Unit::Scratch(out));
@@ -167,40 +167,62 @@ impl Region {
     /// Bytes `at..at + len` of `unit`. In sealed mode only the frames they lie in are opened, and in both modes only those
     /// are read of a unit that is not cached and shall not be.
     pub(super) fn part<'s>(&self, unit: usize, at: usize, len: usize, scratch: &'s mut Scratch) -> Result<Part<'s>> {
-        let place = self.place(unit)?;
-        let (frames, within) = self.parts.frames(place, at..at + len)?;
+        let frames = || {
+            let place = self.place(unit)?;
+            self.parts.frames(place, at..at + len).map(|(frames, within)| (place, frames, within))
+        };
         let offset = at % self.parts.payload();
         let unit = match self.slots.get(unit) {
             Some(guard) => {
                 scratch.hits += 1;
                 if let Some(Held::Sealed(stored)) = guard.as_deref() {
+                    let (_, frames, within) = frames()?;
                     let out = scratch.take(frames.len as usize)?;
                     self.parts.open(&self.vault, frames, &stored[within], out)?;
                     return Ok(Part { unit: Unit::Scratch(out), at: offset, len });
                 }
                 Unit::Cached(guard)
             }
-            None if frames.len < place.len && !self.slots.admits(place.len as usize) => {
-                let out = scratch.take(frames.len as usize)?;
-                self.parts.read(&self.vault, frames, out)?;
-                return Ok(Part { unit: Unit::Scratch(out), at: offset, len });
+            None => {
+                let (place, frames, _) = frames()?;
+                if frames.len < place.len && !self.slots.admits(place.len as usize) {
+                    let out = scratch.take(frames.len as usize)?;
+                    self.parts.read(&self.vault, frames, out)?;
+                    return Ok(Part { unit: Unit::Scratch(out), at: offset, len });
+                }
+                self.fill(unit, scratch)?
             }
-            None => self.fill(unit, scratch)?,
         };
-        Ok(Part { unit, at, len })
+        match unit.len() < at + len {
+            true => Err(Error::Corrupt { what: "position in a list" }),
+            false => Ok(Part { unit, at, len }),
+        }
+    }
+
+    /// Asks for the memory that [`Self::prefetch`] of `unit` will look at.
+    pub(super) fn prefetch_slot(&self, unit: usize) {
+        self.slots.prefetch_slot(unit);
+        if let (CacheMode::Sealed, Units::Cut(places)) = (self.slots.mode(), &self.units) {
+            prefetch(&raw const places[unit], size_of::<Place>());
+        }
     }
 
     /// Asks for the memory that [`Self::part`] will read, if it is cached.
     pub(super) fn prefetch(&self, unit: usize, at: usize, len: usize) {
-        match self.slots.peek(unit).as_deref() {
-            Some(Held::Plain(buffer)) => prefetch(buffer.bytes().get(at..at + len).unwrap_or_default()),
-            Some(Held::Sealed(stored)) => {
+        match self.slots.mode() {
+            CacheMode::Plain => self.slots.prefetch(unit, at, len),
+            CacheMode::Sealed => {
                 let frames = self.place(unit).and_then(|place| self.parts.frames(place, at..at + len));
-                let within = frames.map(|(_, within)| within).unwrap_or_default();
-                prefetch(stored.get(within).unwrap_or_default());
+                if let Ok((_, within)) = frames {
+                    self.slots.prefetch(unit, within.start, within.len());
+                }
             }
-            None => {}
         }
+    }
+
+    /// Asks for `len` bytes of memory where `unit` begins as it is cached, if it is.
+    pub(super) fn prefetch_front(&self, unit: usize, len: usize) {
+        self.slots.prefetch(unit, 0, len);
     }
 
     /// The plaintext of `unit` without filling the cache: for jobs that read everything once.

@@ -80,10 +80,15 @@ impl Reranker<'_> {
                 let place = group.get(i).map(|&(_, row)| self.snapshot.locate(row))?;
                 let extent = match place {
                     Place::Delta(..) => 0,
-                    Place::Run(run, row) => run.prefetch_vector(row),
+                    Place::Run(run, row) => run.find_vector(row),
                 };
                 Some((place, extent))
             });
+            for (place, extent) in places.iter().flatten() {
+                if let Place::Run(run, row) = place {
+                    run.prefetch_vector(*extent, *row);
+                }
+            }
             for ((score, _), place) in group.iter_mut().zip(places) {
                 let Some((place, extent)) = place else { break };
                 *score = self.exact(&place, extent)?;

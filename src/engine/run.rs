@@ -34,6 +34,10 @@ const FLOAT16: u8 = 4;
 /// Codes of an extent end on a border of so many bytes: how much is read of a list tells its length no closer.
 pub(super) const GRANULE: usize = 1024;
 
+/// Bytes of codes that are asked for ahead: where they begin. The CPU follows from there; more would keep the list that is
+/// being scored from coming.
+const FRONT: usize = 1024;
+
 /// Bytes of the codes of `rows` rows in blocks of `block` bytes, with the zeroes behind them.
 pub(super) fn codes_len(rows: usize, block: usize) -> usize {
     (rows.div_ceil(LANES) * block).next_multiple_of(GRANULE)
@@ -234,6 +238,16 @@ impl Run {
         std::iter::once(&self.directory).chain(&self.objects)
     }
 
+    /// Asks for the memory that [`Self::prefetch_codes`] of `list` will look at.
+    pub(super) fn prefetch_list(&self, list: usize) {
+        self.extents.of_list(list).take(1).for_each(|e| self.codes.prefetch_slot(e));
+    }
+
+    /// Asks for the memory where the codes of `list` begin, if they are cached.
+    pub(super) fn prefetch_codes(&self, list: usize) {
+        self.extents.of_list(list).take(1).for_each(|e| self.codes.prefetch_front(e, FRONT));
+    }
+
     /// The code blocks of extent `e`.
     pub(super) fn codes<'s>(&self, e: usize, scratch: &'s mut Scratch) -> Result<Unit<'s>> {
         self.codes.unit(e, scratch)
@@ -252,14 +266,21 @@ impl Run {
         Ok(Stored { bytes: vectors.part(e, at, len, scratch)?, precision: self.precision })
     }
 
-    /// Asks for the memory that [`Self::stored_vector`] will read of `row`, if it is cached; gives the extent of `row`.
-    pub(super) fn prefetch_vector(&self, row: u32) -> usize {
+    /// The extent of `row`. Asks for the memory that [`Self::prefetch_vector`] of it will look at.
+    pub(super) fn find_vector(&self, row: u32) -> usize {
         let e = self.extents.of_row(row);
+        if let Some(vectors) = &self.vectors {
+            vectors.prefetch_slot(e);
+        }
+        e
+    }
+
+    /// Asks for the memory that [`Self::stored_vector`] will read, if it is cached.
+    pub(super) fn prefetch_vector(&self, e: usize, row: u32) {
         if let Some(vectors) = &self.vectors {
             let (at, len) = self.vector_at(e, row);
             vectors.prefetch(e, at, len);
         }
-        e
     }
 
     /// Copies the vector of `row` to `out`.

@@ -18,6 +18,8 @@ use crate::quant::{Group, Prepared};
 
 /// Queries scored together against the codes of a list.
 const TILE: usize = 16;
+/// How far ahead of the next list it is asked where lists are cached.
+const AHEAD: usize = 3;
 
 /// Memory that scans reuse.
 #[derive(Default)]
@@ -67,7 +69,14 @@ impl Scanner {
             if visits.len() > 1 {
                 wanted.sort_unstable();
             }
+            let mut next = 0;
             for group in wanted.chunk_by(|a, b| a.0 == b.0) {
+                next += group.len();
+                // Where a list is cached is asked for some lists before, the list itself one before.
+                for (_, run) in &s.runs {
+                    wanted.get(next + AHEAD).iter().for_each(|(list, _)| run.prefetch_list(*list as usize));
+                    wanted.get(next).iter().for_each(|(list, _)| run.prefetch_codes(*list as usize));
+                }
                 self.list(s, g, group, visits, watch)?;
             }
         }

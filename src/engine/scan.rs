@@ -2,7 +2,7 @@
 //!
 //! The queries of a batch go through their rounds together. In each round they are brought together list by list: the codes
 //! of a list are opened and read once, for all queries that look into it. A query that comes alone takes its lists in its
-//! own order, nearest first.
+//! own order, near ones first.
 
 use super::curve::Reach;
 use super::generation::Generation;
@@ -20,6 +20,8 @@ use crate::quant::{Group, Prepared};
 const TILE: usize = 16;
 /// How far ahead of the next list it is asked where lists are cached.
 const AHEAD: usize = 3;
+/// Bytes of the next list's centroid that are asked for: all of it up to 512 dimensions.
+const CENTROID: usize = 2048;
 
 /// Memory that scans reuse.
 #[derive(Default)]
@@ -76,6 +78,10 @@ impl Scanner {
                 for (_, run) in &s.runs {
                     wanted.get(next + AHEAD).iter().for_each(|(list, _)| run.prefetch_list(*list as usize));
                     wanted.get(next).iter().for_each(|(list, _)| run.prefetch_codes(*list as usize));
+                }
+                if let Some(&(list, _)) = wanted.get(next) {
+                    let centroid = g.centroids.row(list as usize);
+                    kernels::prefetch(centroid.as_ptr(), size_of_val(centroid).min(CENTROID));
                 }
                 self.list(s, g, group, visits, watch)?;
             }

@@ -36,7 +36,8 @@ pub(super) struct Visit {
     pub(super) stats: QueryStats,
     /// Under a stopping rule, until the second round: `-|q - c|^2 / 2` of the centroid c of every list.
     halves: Vec<f32>,
-    /// Lists that may be visited, nearest first; from the second round on each with `-|q - m|^2 / 2` of its mean m.
+    /// Lists that may be visited: without a stopping rule the nearest eighth first, with it nearest first; from the second
+    /// round on each with `-|q - m|^2 / 2` of its mean m.
     lists: Vec<(f32, u32)>,
     /// How many of them were visited.
     visited: usize,
@@ -48,7 +49,7 @@ impl Visit {
     /// Starts on `self.query`, looking as far as `reach` says and keeping the `kept` best.
     pub(super) fn begin(&mut self, g: &Generation, reach: Reach, kept: usize, probe: &mut ProbeScratch) {
         match reach.stop {
-            None => g.centroids.probe(&self.query, reach.probes, probe, &mut self.lists),
+            None => g.centroids.probe_unsorted(&self.query, reach.probes, probe, &mut self.lists),
             Some(_) => {
                 g.centroids.all(&self.query, probe, &mut self.halves);
                 probe.top.reset(reach.round(FIRST_SHARE));

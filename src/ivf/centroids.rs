@@ -143,6 +143,20 @@ impl Centroids {
         out.extend(scratch.found.iter().map(|&(score, list)| (score - from_mean, list)));
     }
 
+    /// As [`Centroids::probe`], but only the nearest eighth comes first, and neither it nor the rest in any order.
+    pub fn probe_unsorted(
+        &self,
+        query: &[f32],
+        n_probes: usize,
+        scratch: &mut ProbeScratch,
+        out: &mut Vec<(f32, u32)>,
+    ) {
+        self.choose(query, n_probes, scratch);
+        scratch.top.finish_unsorted(n_probes / 8, out);
+        let from_mean = 0.5 * scratch.kernels.l2(query, &self.coarse.mean);
+        out.iter_mut().for_each(|(score, _)| *score -= from_mean);
+    }
+
     /// Writes into `out` what [`Centroids::probe`] gives for every list, in order of lists.
     pub fn all(&self, query: &[f32], scratch: &mut ProbeScratch, out: &mut Vec<f32>) {
         assert_eq!(query.len(), self.dim, "query of another dimension");
@@ -154,11 +168,16 @@ impl Centroids {
 
     /// Leaves the `count` nearest lists in `scratch.found`.
     fn nearest(&self, query: &[f32], count: usize, scratch: &mut ProbeScratch) {
+        self.choose(query, count, scratch);
+        scratch.top.finish(&mut scratch.found);
+    }
+
+    /// Offers all lists to `scratch.top`, for the `count` nearest.
+    fn choose(&self, query: &[f32], count: usize, scratch: &mut ProbeScratch) {
         assert_eq!(query.len(), self.dim, "query of another dimension");
         self.coarse.scores(query, scratch);
         scratch.top.reset(count.min(self.len()));
         scratch.top.offer_all(&scratch.scores[..self.len()]);
-        scratch.top.finish(&mut scratch.found);
     }
 
     /// Writes into `out` the list of every row of `rows` (`out.len() x dim`, finite): the nearest centroid, of equally

@@ -28,6 +28,12 @@ fn distance(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum()
 }
 
+fn sorted_pairs(pairs: &[(f32, u32)]) -> Vec<(f32, u32)> {
+    let mut pairs = pairs.to_vec();
+    pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    pairs
+}
+
 fn sorted(scores: &[f32], k: usize) -> Vec<(f32, u32)> {
     let mut all: Vec<(f32, u32)> = scores.iter().copied().zip(0..).filter(|(s, _)| *s > f32::NEG_INFINITY).collect();
     all.sort_by(|a, b| b.0.partial_cmp(&a.0).unwrap().then(a.1.cmp(&b.1)));
@@ -62,6 +68,13 @@ fn top_k_is_a_sort_at_every_level_whatever_the_order_of_offers() {
                 }
                 top.finish(&mut got);
                 assert_eq!(got, want, "one by one, n {n} k {k}");
+                for front in [0, 1, k / 8, k] {
+                    top.offer_all(&scores);
+                    top.finish_unsorted(front, &mut got);
+                    let first = front.min(got.len());
+                    assert_eq!(sorted_pairs(&got[..first]), want[..first], "the front, n {n} k {k}");
+                    assert_eq!(sorted_pairs(&got), want, "unsorted, n {n} k {k}");
+                }
             }
         }
     }
@@ -167,6 +180,9 @@ fn probes_come_nearest_first_and_all_of_them_when_asked() {
                     centroids.probe(query, 20, &mut scratch, &mut out);
                     centroids.probe(query, 1000, &mut scratch, &mut all);
                     assert_eq!(out, all[..20], "fewer probes are the first of more");
+                    centroids.probe_unsorted(query, 20, &mut scratch, &mut out);
+                    assert_eq!(sorted_pairs(&out[..2]), all[..2], "the nearest eighth");
+                    assert_eq!(sorted_pairs(&out), all[..20]);
                     let mut want: Vec<usize> = (0..333).collect();
                     want.sort_by(|&a, &b| {
                         distance(query, centroids.row(a)).total_cmp(&distance(query, centroids.row(b)))

@@ -67,6 +67,17 @@ impl TopK {
         self.reset(self.kept.k);
     }
 
+    /// As [`TopK::finish`], but only the nearest `front` come first, and neither they nor the rest in any order.
+    pub fn finish_unsorted(&mut self, front: usize, out: &mut Vec<(f32, u32)>) {
+        self.kept.select();
+        if front < self.kept.keys.len() {
+            self.kept.keys.select_nth_unstable(front);
+        }
+        out.clear();
+        out.extend(self.kept.keys.iter().map(|&key| unkey(key)));
+        self.reset(self.kept.k);
+    }
+
     /// Writes the rows of the best into `out` (emptied first), in rising order of row. The scan is forgotten.
     pub fn finish_rows(&mut self, out: &mut Vec<u32>) {
         self.kept.select();
@@ -114,12 +125,12 @@ impl Sieve {
         Self { kernels, scores: vec![0.0; CHUNK + LANES], rows: vec![0; CHUNK + LANES], maxima: Vec::new() }
     }
 
-    /// A lower bound of the k-th greatest of `scores`: of their maxima in groups of up to 16, at least k of them, the k-th.
-    /// Each of k groups has a score as great. Minus infinity where there are too few scores for groups.
+    /// A lower bound of the k-th greatest of `scores`: of their maxima in groups of up to 16, at least 2 k of them, the k-th.
+    /// Each of k groups has a score as great, and of twice as many the k-th is not far below. Minus infinity where there
+    /// are too few scores for groups.
     fn kth_at_least(&mut self, scores: &[f32], k: usize) -> f32 {
-        let Some(group) =
-            [LANES, LANES / 2, LANES / 4].into_iter().find(|group| (1..=scores.len() / group).contains(&k))
-        else {
+        let groups = [LANES, LANES / 2, LANES / 4, LANES / 8].into_iter();
+        let Some(group) = groups.into_iter().find(|group| (1..=scores.len() / group / 2).contains(&k)) else {
             return f32::NEG_INFINITY;
         };
         self.maxima.clear();

@@ -5,6 +5,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::*;
 use cyborg::crypto::Backend;
@@ -178,9 +179,17 @@ fn float16_takes_half_the_bytes_in_the_store_and_in_memory() {
             let ids: Vec<u64> = (0..20_000).collect();
             index.get(Ids::U64(&ids), include::VECTOR).unwrap();
             let (stats, info) = (index.stats().unwrap(), index.describe().unwrap());
+            // What training replaced counts until it is deleted, and that is put off while the job that made it, known
+            // to have ended, still holds it: this test saw twice the bytes once in a while.
+            let stored = |_| {
+                index.compact(&Watch::NONE).unwrap();
+                std::thread::sleep(Duration::from_millis(5));
+                index.stats().unwrap().stored_bytes
+            };
+            let stored = (0..20).map(stored).min().unwrap();
             let code = if quantizer == QuantizerSpec::Flat { 0 } else { 20_000 * u64::from(info.code_bytes) };
             // Beside vectors: codes, ids, and borders of frames.
-            (stats.stored_bytes - code, stats.cache_bytes, info.code_bytes)
+            (stored - code, stats.cache_bytes, info.code_bytes)
         });
         let [(stored, cached, code), (stored16, cached16, code16)] = sizes;
         let vectors = 20_000 * dim as u64 * 4;

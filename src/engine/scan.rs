@@ -75,11 +75,11 @@ impl Scanner {
             for group in wanted.chunk_by(|a, b| a.0 == b.0) {
                 next += group.len();
                 // Where a list is cached is asked for some lists before, the list itself one before.
-                for (_, run) in &s.runs {
-                    wanted.get(next + AHEAD).iter().for_each(|(list, _)| run.prefetch_list(*list as usize));
-                    wanted.get(next).iter().for_each(|(list, _)| run.prefetch_codes(*list as usize));
+                if let Some(&(list, _)) = wanted.get(next + AHEAD) {
+                    s.runs.iter().for_each(|(_, run)| run.prefetch_list(list as usize));
                 }
                 if let Some(&(list, _)) = wanted.get(next) {
+                    s.runs.iter().for_each(|(_, run)| run.prefetch_codes(list as usize));
                     let centroid = g.centroids.row(list as usize);
                     kernels::prefetch(centroid.as_ptr(), size_of_val(centroid).min(CENTROID));
                 }

@@ -129,8 +129,8 @@ impl Sieve {
     /// Each of k groups has a score as great, and of twice as many the k-th is not far below. Minus infinity where there
     /// are too few scores for groups.
     fn kth_at_least(&mut self, scores: &[f32], k: usize) -> f32 {
-        let groups = [LANES, LANES / 2, LANES / 4, LANES / 8].into_iter();
-        let Some(group) = groups.into_iter().find(|group| (1..=scores.len() / group / 2).contains(&k)) else {
+        let mut groups = [LANES, LANES / 2, LANES / 4, LANES / 8].into_iter();
+        let Some(group) = groups.find(|group| (1..=scores.len() / group / 2).contains(&k)) else {
             return f32::NEG_INFINITY;
         };
         self.maxima.clear();

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use cyborg::buffer::Buffer;
-use cyborg::kernels::{Kernels, LANES, code_bytes, group_dims};
+use cyborg::kernels::{CodeQuery, Kernels, LANES, code_bytes, group_dims};
 use cyborg::rng::Rng;
 use cyborg::types::Similarity;
 
@@ -54,18 +54,23 @@ pub fn sq_cases<'a>(kernels: &'static Kernels, dim: usize, memory: &'a Buffer, c
     for bits in [8, 4, 2] {
         let stride = code_bytes(dim, bits) + 64;
         let query: Vec<i8> = (0..dim.next_multiple_of(group_dims(bits))).map(|_| rng.next_u64() as i8).collect();
-        for (blocks, place) in [(LIST, "L1"), (LIST, "L2"), (CACHED / stride, "L2")] {
-            let (query, mut out, mut at) = (query.clone(), vec![0.0; blocks * LANES], 0);
+        let cases_of = [(LIST, "L1", 1), (LIST, "L2", 1), (CACHED / stride, "L2", 1), (LIST, "L2", 2), (LIST, "L2", 4)];
+        for (blocks, place, queries) in cases_of {
+            let (query, mut out, mut at) = (query.clone(), vec![0.0; queries * blocks * LANES], 0);
             let lists = if place == "L1" { &memory.bytes()[..LIST * stride] } else { &memory.bytes()[..CACHED] };
             let work = move || {
                 for _ in 0..CALLS {
                     let list = next(lists, &mut at, blocks * stride);
-                    kernels.sq_blocks(bits, &query, 0.5, 1.0, list, true, &mut out);
+                    let query = CodeQuery { codes: &query, scale: 0.5, offset: 1.0 };
+                    match queries {
+                        1 => kernels.sq_blocks(bits, &query, list, true, &mut out),
+                        _ => kernels.sq_tile(bits, &[query; 4][..queries], list, true, &mut out),
+                    }
                     black_box(&mut out);
                 }
-                (CALLS * blocks * LANES * query.len()) as u64
+                (CALLS * queries * blocks * LANES * query.len()) as u64
             };
-            let name = format!("{:<9} list of {blocks} blocks, sq {bits} bits, {place}", kernels.name());
+            let name = format!("{:<9} list of {blocks} blocks, {queries} x sq {bits} bits, {place}", kernels.name());
             let bytes = Some(f64::from(bits) / 8.0);
             cases.push(Case { bytes, ..case(name, Limit::Bytes, "G madd/s", work) });
         }

@@ -12,7 +12,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use cyborg::buffer::Buffer;
-use cyborg::kernels::{Best, Kernels, LANES, Level, Panels, at, code_bytes, group_dims};
+use cyborg::kernels::{Best, CodeQuery, Kernels, LANES, Level, Panels, at, code_bytes, group_dims};
 use cyborg::rng::Rng;
 use cyborg::types::Similarity;
 
@@ -171,7 +171,10 @@ fn byte_cases<'a>(kernels: &'static Kernels, dim: usize, memory: &'a Buffer, cas
             let work = move || {
                 let blocks = next(all, &mut at, n / LANES * stride);
                 match terms {
-                    true => kernels.sq_blocks(bits, &query, 0.5, 1.0, blocks, true, &mut out),
+                    true => {
+                        let query = CodeQuery { codes: &query, scale: 0.5, offset: 1.0 };
+                        kernels.sq_blocks(bits, &query, blocks, true, &mut out);
+                    }
                     false => kernels.code_blocks(bits, &query, blocks, stride, &mut sums),
                 }
                 black_box((&mut out, &mut sums));

@@ -13,7 +13,7 @@ use super::bytes::{ByteCentroids, ByteSpace, round, stride};
 use crate::buffer::{Buffer, wipe_values};
 use crate::error::{Error, Result, try_zeroed};
 use crate::exec::Exec;
-use crate::kernels::{Best, Kernels, LANES, Panels, best};
+use crate::kernels::{Best, CodeQuery, Kernels, LANES, Panels, best};
 use crate::types::{MAX_DIMENSION, MAX_LISTS};
 
 /// Rows assigned together: they stay in the L1 cache while a panel passes.
@@ -328,7 +328,8 @@ impl Coarse {
         let block_bytes = stride(dim) * LANES + TERMS;
         scratch.scores.resize(self.blocks.len() / block_bytes * LANES, 0.0);
         let offset = -128.0 * scale * sum as f32;
-        scratch.kernels.sq_blocks(8, &scratch.codes, scale, offset, self.blocks.bytes(), true, &mut scratch.scores);
+        let query = CodeQuery { codes: &scratch.codes, scale, offset };
+        scratch.kernels.sq_blocks(8, &query, self.blocks.bytes(), true, &mut scratch.scores);
     }
 }
 

@@ -1,8 +1,27 @@
-//! Codes of a vector in and out of its lane of a code block, the layout of which is drawn in [`super`].
+//! Codes of a vector in and out of its lane of a code block, the layout of which is drawn in [`super`]; the query they meet.
 //!
 //! A group holds four bytes of a vector, and the parts of a byte are shifted alike, so codes move four at a time.
 
 use super::{GROUP, GROUP_BYTES, LANES};
+
+/// A query that SQ blocks are scored against: a score is `scale * sum u codes + offset`.
+#[derive(Clone, Copy)]
+pub struct CodeQuery<'a> {
+    /// The query in signed bytes, padded with 0 to a multiple of [`group_dims`].
+    pub codes: &'a [i8],
+    /// What one step of codes and query is worth.
+    pub scale: f32,
+    /// Added to every score.
+    pub offset: f32,
+}
+
+/// A tile of queries where they share no work: `score(query, its row of out)` for each.
+pub(super) fn one_by_one(queries: &[CodeQuery<'_>], out: &mut [f32], score: impl Fn(&CodeQuery<'_>, &mut [f32])) {
+    let row = out.len() / queries.len().max(1);
+    if row > 0 {
+        queries.iter().zip(out.chunks_exact_mut(row)).for_each(|(query, out)| score(query, out));
+    }
+}
 
 /// Dimensions in a group of a block of codes of `bits`.
 #[must_use]

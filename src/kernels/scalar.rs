@@ -7,9 +7,10 @@ mod pq;
 use crate::types::Similarity;
 
 use super::bounds::finish;
+use super::codes::one_by_one;
 use super::halves::{narrow, widen};
 use super::panels::{PANEL_GROUP, Rows, WIDTH, offer2};
-use super::{Best, GROUP, GROUP_BYTES, Kernels, LANES, Level, Panels, Table, code_bytes, sq_stride};
+use super::{Best, CodeQuery, GROUP, GROUP_BYTES, Kernels, LANES, Level, Panels, Table, code_bytes, sq_stride};
 
 pub(super) static KERNELS: Kernels = Kernels {
     level: Level::Scalar,
@@ -28,6 +29,9 @@ pub(super) static KERNELS: Kernels = Kernels {
         from_f16: |values, out| values.iter().zip(out).for_each(|(&value, out)| *out = widen(value)),
         code_blocks,
         sq_blocks,
+        sq_tile: |bits, queries, blocks, terms, out| {
+            one_by_one(queries, out, |query, out| sq_blocks(bits, query, blocks, terms, out));
+        },
         finish,
         above,
         assign,
@@ -104,7 +108,8 @@ fn group_dot(u: &[u8], q: &[i8]) -> i32 {
     u.iter().zip(q).map(|(&u, &q)| i32::from(u) * i32::from(q)).sum()
 }
 
-fn sq_blocks(bits: u32, query: &[i8], scale: f32, offset: f32, blocks: &[u8], terms: bool, out: &mut [f32]) {
+fn sq_blocks(bits: u32, query: &CodeQuery<'_>, blocks: &[u8], terms: bool, out: &mut [f32]) {
+    let &CodeQuery { codes: query, scale, offset } = query;
     let stride = sq_stride(bits, query, terms);
     let mut sums = [0; LANES];
     for (b, out) in out.chunks_exact_mut(LANES).enumerate() {

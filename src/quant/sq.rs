@@ -21,7 +21,7 @@ use super::{Prepared, Sample, Scheme, each_lane};
 use crate::error::Result;
 use crate::ivf::bytes::round;
 use crate::ivf::quantise_query;
-use crate::kernels::{Kernels, LANES, code_bytes, get_codes, group_dims, put_codes};
+use crate::kernels::{CodeQuery, Kernels, LANES, code_bytes, get_codes, group_dims, put_codes};
 use crate::types::{QuantizerSpec, Similarity};
 
 /// Dimensions coded at once: whole groups of every width.
@@ -201,7 +201,8 @@ impl Scheme for Sq {
             Similarity::Dot => kernels.dot(&prepared.query, centroid),
         };
         let offset = prepared.offset + list;
-        kernels.sq_blocks(self.bits, &prepared.codes, prepared.scale, offset, blocks, self.has_terms(), out);
+        let query = CodeQuery { codes: &prepared.codes, scale: prepared.scale, offset };
+        kernels.sq_blocks(self.bits, &query, blocks, self.has_terms(), out);
     }
 
     fn decode(&self, centroid: &[f32], block: &[u8], lane: usize, out: &mut [f32]) {

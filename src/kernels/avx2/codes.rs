@@ -6,7 +6,8 @@
 
 use std::arch::x86_64::*;
 
-use crate::kernels::{GROUP, GROUP_BYTES, LANES, TERM_BYTES, sq_stride};
+use crate::kernels::codes::one_by_one;
+use crate::kernels::{CodeQuery, GROUP, GROUP_BYTES, LANES, TERM_BYTES, sq_stride};
 
 /// Blocks summed at once: each spread group of the query serves all of them.
 const AT_ONCE: usize = 4;
@@ -128,21 +129,26 @@ pub(super) fn code_blocks(bits: u32, query: &[i8], blocks: &[u8], stride: usize,
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn sq_blocks(bits: u32, query: &[i8], scale: f32, offset: f32, blocks: &[u8], terms: bool, out: &mut [f32]) {
-    let stride = sq_stride(bits, query, terms);
+pub(super) fn sq_blocks(bits: u32, query: &CodeQuery<'_>, blocks: &[u8], terms: bool, out: &mut [f32]) {
+    let stride = sq_stride(bits, query.codes, terms);
     let out = out.as_chunks_mut::<LANES>().0;
-    each_of(bits, (query, blocks, stride), out.len(), |b, sums| {
-        finish(sums, scale, offset, &blocks[b * stride..][..stride], terms, &mut out[b]);
+    each_of(bits, (query.codes, blocks, stride), out.len(), |b, sums| {
+        finish(sums, query, &blocks[b * stride..][..stride], terms, &mut out[b]);
     });
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn sq_tile(bits: u32, queries: &[CodeQuery<'_>], blocks: &[u8], terms: bool, out: &mut [f32]) {
+    one_by_one(queries, out, |query, out| sq_blocks(bits, query, blocks, terms, out));
 }
 
 /// `scale * sum + offset (+ term)`, rounded after each step as the scalar level does: no FMA.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn finish(sums: Sums, scale: f32, offset: f32, block: &[u8], terms: bool, out: &mut [f32; LANES]) {
+fn finish(sums: Sums, query: &CodeQuery<'_>, block: &[u8], terms: bool, out: &mut [f32; LANES]) {
     for (half, sum) in sums.into_iter().enumerate() {
-        let scaled = _mm256_mul_ps(_mm256_set1_ps(scale), _mm256_cvtepi32_ps(sum));
-        let mut score = _mm256_add_ps(scaled, _mm256_set1_ps(offset));
+        let scaled = _mm256_mul_ps(_mm256_set1_ps(query.scale), _mm256_cvtepi32_ps(sum));
+        let mut score = _mm256_add_ps(scaled, _mm256_set1_ps(query.offset));
         if terms && let Some(term) = block.last_chunk::<TERM_BYTES>() {
             // SAFETY: the half is 32 of 64 bytes, 8 floats; any alignment.
             score = _mm256_add_ps(score, unsafe { _mm256_loadu_ps(term.as_ptr().add(half * 32).cast()) });

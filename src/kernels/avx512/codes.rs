@@ -6,7 +6,11 @@
 
 use std::arch::x86_64::*;
 
-use crate::kernels::{GROUP, GROUP_BYTES, LANES, TERM_BYTES, sq_stride};
+use crate::kernels::codes::one_by_one;
+use crate::kernels::{CodeQuery, GROUP, GROUP_BYTES, LANES, TERM_BYTES, sq_stride};
+
+/// Blocks ahead of which codes are asked for where several queries are scored: few, as each block takes longer.
+const TILE_AHEAD: usize = 4;
 
 /// Sums of `B` blocks of `PARTS` codes a byte from the front of `blocks`, in `CHAINS` chains each, a multiple of
 /// `PARTS`. The next `B` blocks are prefetched, because the CPU's own prefetchers start anew with each short stream.
@@ -115,20 +119,131 @@ pub(super) fn code_blocks(bits: u32, query: &[i8], blocks: &[u8], stride: usize,
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-pub(super) fn sq_blocks(bits: u32, query: &[i8], scale: f32, offset: f32, blocks: &[u8], terms: bool, out: &mut [f32]) {
-    let stride = sq_stride(bits, query, terms);
+pub(super) fn sq_blocks(bits: u32, query: &CodeQuery<'_>, blocks: &[u8], terms: bool, out: &mut [f32]) {
+    let stride = sq_stride(bits, query.codes, terms);
     let out = out.as_chunks_mut::<LANES>().0;
-    each_of(bits, (query, blocks, stride), out.len(), |b, sum| {
-        finish(sum, scale, offset, &blocks[b * stride..][..stride], terms, &mut out[b]);
+    each_of(bits, (query.codes, blocks, stride), out.len(), |b, sum| {
+        finish(sum, query, &blocks[b * stride..][..stride], terms, &mut out[b]);
     });
+}
+
+/// Sums of `B` blocks from the front of `blocks` for `Q` queries, in a chain for each part, query and block: codes are
+/// loaded and masked once for all queries. `Q B PARTS` is 16, which fills the registers beside codes and masks.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn tile_sums<const PARTS: usize, const Q: usize, const B: usize>(
+    queries: [&[i8]; Q],
+    blocks: &[u8],
+    stride: usize,
+) -> [[__m512i; B]; Q] {
+    let bits = 8 / PARTS;
+    let queries = queries.map(|query| query.as_chunks::<GROUP>().0.as_chunks::<PARTS>().0);
+    let groups = queries[0].len();
+    assert!(queries.iter().all(|query| query.len() == groups));
+    assert!(blocks.len() >= (B - 1) * stride + groups * GROUP_BYTES);
+    let blocks = blocks.as_ptr();
+    let mut sums = [[[_mm512_setzero_si512(); B]; Q]; PARTS];
+    for g in 0..groups {
+        let mut codes = [_mm512_setzero_si512(); B];
+        for b in 0..B {
+            let line = b * stride + g * GROUP_BYTES;
+            // SAFETY: the group is one of the query's, so its 64 bytes lie inside block `b`.
+            codes[b] = unsafe { _mm512_loadu_si512(blocks.add(line).cast()) };
+            _mm_prefetch::<_MM_HINT_T0>(blocks.wrapping_add(TILE_AHEAD * stride + line).cast());
+        }
+        for p in 0..PARTS {
+            let u = codes.map(|codes| _mm512_and_si512(codes, part_mask(p, bits)));
+            for q in 0..Q {
+                let four = spread(queries[q][g][p]);
+                for b in 0..B {
+                    sums[p][q][b] = _mm512_dpbusd_epi32(sums[p][q][b], u[b], four);
+                }
+            }
+        }
+    }
+    let mut total = [[_mm512_setzero_si512(); B]; Q];
+    for p in 0..PARTS {
+        let shift = _mm_cvtsi32_si128((p * bits) as i32);
+        for q in 0..Q {
+            for b in 0..B {
+                total[q][b] = _mm512_add_epi32(total[q][b], _mm512_sra_epi32(sums[p][q][b], shift));
+            }
+        }
+    }
+    total
+}
+
+/// Scores `Q` queries, `B` blocks at once and those left over one by one.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn tile<const PARTS: usize, const Q: usize, const B: usize>(
+    queries: &[CodeQuery<'_>; Q],
+    blocks: &[u8],
+    terms: bool,
+    out: &mut [f32],
+) {
+    let stride = sq_stride(8 / PARTS as u32, queries[0].codes, terms);
+    let codes = queries.map(|query| query.codes);
+    let n = out.len() / Q / LANES;
+    let out = out.as_chunks_mut::<LANES>().0;
+    let mut put = |q: usize, b: usize, sum: __m512i| {
+        finish(sum, &queries[q], &blocks[b * stride..][..stride], terms, &mut out[q * n + b]);
+    };
+    let mut b = 0;
+    while b + B <= n {
+        let sums = tile_sums::<PARTS, Q, B>(codes, &blocks[b * stride..], stride);
+        for q in 0..Q {
+            (b..).zip(sums[q]).for_each(|(b, sum)| put(q, b, sum));
+        }
+        b += B;
+    }
+    for b in b..n {
+        let sums = tile_sums::<PARTS, Q, 1>(codes, &blocks[b * stride..], stride);
+        sums.into_iter().enumerate().for_each(|(q, [sum])| put(q, b, sum));
+    }
+}
+
+/// [`tile`] for all `queries`: four by four, then two, then one.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn tiles<const PARTS: usize, const B4: usize, const B2: usize>(
+    queries: &[CodeQuery<'_>],
+    blocks: &[u8],
+    terms: bool,
+    out: &mut [f32],
+) {
+    let each = out.len() / queries.len().max(1);
+    let (fours, rest) = queries.as_chunks::<4>();
+    let (out, rest_out) = out.split_at_mut(fours.len() * 4 * each);
+    for (queries, out) in fours.iter().zip(out.chunks_exact_mut((4 * each).max(1))) {
+        tile::<PARTS, 4, B4>(queries, blocks, terms, out);
+    }
+    let (twos, rest) = rest.as_chunks::<2>();
+    let (out, rest_out) = rest_out.split_at_mut(twos.len() * 2 * each);
+    for queries in twos {
+        tile::<PARTS, 2, B2>(queries, blocks, terms, out);
+    }
+    for query in rest {
+        sq_blocks(8 / PARTS as u32, query, blocks, terms, rest_out);
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+pub(super) fn sq_tile(bits: u32, queries: &[CodeQuery<'_>], blocks: &[u8], terms: bool, out: &mut [f32]) {
+    match bits {
+        1 => one_by_one(queries, out, |query, out| sq_blocks(bits, query, blocks, terms, out)),
+        2 => tiles::<4, 1, 2>(queries, blocks, terms, out),
+        4 => tiles::<2, 2, 4>(queries, blocks, terms, out),
+        _ => tiles::<1, 4, 4>(queries, blocks, terms, out),
+    }
 }
 
 /// `scale * sum + offset (+ term)`, rounded after each step as the scalar level does: no FMA.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn finish(sum: __m512i, scale: f32, offset: f32, block: &[u8], terms: bool, out: &mut [f32; LANES]) {
-    let scaled = _mm512_mul_ps(_mm512_set1_ps(scale), _mm512_cvtepi32_ps(sum));
-    let mut score = _mm512_add_ps(scaled, _mm512_set1_ps(offset));
+fn finish(sum: __m512i, query: &CodeQuery<'_>, block: &[u8], terms: bool, out: &mut [f32; LANES]) {
+    let scaled = _mm512_mul_ps(_mm512_set1_ps(query.scale), _mm512_cvtepi32_ps(sum));
+    let mut score = _mm512_add_ps(scaled, _mm512_set1_ps(query.offset));
     if terms && let Some(term) = block.last_chunk::<TERM_BYTES>() {
         // SAFETY: 64 bytes are 16 floats; any alignment.
         score = _mm512_add_ps(score, unsafe { _mm512_loadu_ps(term.as_ptr().cast()) });

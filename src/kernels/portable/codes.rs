@@ -7,7 +7,8 @@
 use bytemuck::{cast, pod_read_unaligned};
 use wide::{f32x4, i16x8, i32x4, u16x8};
 
-use crate::kernels::{GROUP, GROUP_BYTES, LANES, TERM_BYTES, sq_stride};
+use crate::kernels::codes::one_by_one;
+use crate::kernels::{CodeQuery, GROUP, GROUP_BYTES, LANES, TERM_BYTES, sq_stride};
 
 /// Vectors in a register.
 pub(super) const WIDTH: usize = 4;
@@ -102,18 +103,22 @@ pub(super) fn code_blocks(bits: u32, query: &[i8], blocks: &[u8], stride: usize,
     each_of(bits, (query, blocks, stride), out.len(), |b, sums| out[b] = cast(sums));
 }
 
-pub(super) fn sq_blocks(bits: u32, query: &[i8], scale: f32, offset: f32, blocks: &[u8], terms: bool, out: &mut [f32]) {
-    let stride = sq_stride(bits, query, terms);
+pub(super) fn sq_blocks(bits: u32, query: &CodeQuery<'_>, blocks: &[u8], terms: bool, out: &mut [f32]) {
+    let stride = sq_stride(bits, query.codes, terms);
     let out = out.as_chunks_mut::<LANES>().0;
-    each_of(bits, (query, blocks, stride), out.len(), |b, sums| {
-        out[b] = finish(sums, scale, offset, &blocks[b * stride..][..stride], terms);
+    each_of(bits, (query.codes, blocks, stride), out.len(), |b, sums| {
+        out[b] = finish(sums, query, &blocks[b * stride..][..stride], terms);
     });
+}
+
+pub(super) fn sq_tile(bits: u32, queries: &[CodeQuery<'_>], blocks: &[u8], terms: bool, out: &mut [f32]) {
+    one_by_one(queries, out, |query, out| sq_blocks(bits, query, blocks, terms, out));
 }
 
 /// `scale * sum + offset (+ term)`, rounded after each step as the scalar level does.
 #[inline(always)]
-fn finish(sums: Sums, scale: f32, offset: f32, block: &[u8], terms: bool) -> [f32; LANES] {
-    let mut scores = sums.map(|sum| f32x4::splat(scale) * f32x4::from_i32x4(sum) + f32x4::splat(offset));
+fn finish(sums: Sums, query: &CodeQuery<'_>, block: &[u8], terms: bool) -> [f32; LANES] {
+    let mut scores = sums.map(|sum| f32x4::splat(query.scale) * f32x4::from_i32x4(sum) + f32x4::splat(query.offset));
     if terms && let Some(term) = block.last_chunk::<TERM_BYTES>() {
         for (score, bytes) in scores.iter_mut().zip(term.as_chunks::<4>().0.as_chunks::<WIDTH>().0) {
             *score += f32x4::from(bytes.map(f32::from_le_bytes));

@@ -26,6 +26,7 @@ pub(super) static KERNELS: Kernels = Kernels {
         from_f16: floats::from_f16,
         code_blocks: codes::code_blocks,
         sq_blocks: codes::sq_blocks,
+        sq_tile: codes::sq_tile,
         finish: bounds::finish,
         above: floats::above,
         assign: assign::assign,

@@ -221,10 +221,11 @@ fn sq_scores_equal_the_oracle_bit_for_bit() {
             }
             let (scale, offset) = (rng.unit_f32(), rng.unit_f32());
             let mut want = vec![0.0; n * LANES];
-            oracle().sq_blocks(bits, &query, scale, offset, &blocks[1..], terms, &mut want);
+            oracle().sq_blocks(bits, &CodeQuery { codes: &query, scale, offset }, &blocks[1..], terms, &mut want);
             for k in levels() {
                 let mut out = vec![7.0; n * LANES + 2];
-                k.sq_blocks(bits, &query, scale, offset, &blocks[1..], terms, &mut out[1..=n * LANES]);
+                let query = CodeQuery { codes: &query, scale, offset };
+                k.sq_blocks(bits, &query, &blocks[1..], terms, &mut out[1..=n * LANES]);
                 assert_eq!((out[0], out[n * LANES + 1]), (7.0, 7.0));
                 assert_eq!(&out[1..=n * LANES], want, "{k:?} {bits} bits, {n} blocks, dim {dim}, terms {terms}");
             }
@@ -313,7 +314,7 @@ fn wrong_lengths_panic_before_anything_is_read() {
         &|| k.code_blocks(4, &[0; 12], &[0; 640], 128, &mut [0; 32]),
         &|| k.code_blocks(3, &[0; 32], &[0; 6400], 640, &mut [0; 32]),
         &|| k.code_blocks(1, &[0; 65_568], &vec![0; 2049 * 64], 2049 * 64, &mut [0; 16]),
-        &|| k.sq_blocks(8, &[0; 4], 1.0, 0.0, &[0; 255], true, &mut [0.0; 32]),
+        &|| k.sq_blocks(8, &CodeQuery { codes: &[0; 4], scale: 1.0, offset: 0.0 }, &[0; 255], true, &mut [0.0; 32]),
         &|| _ = k.above(&[0.0; 4], 0.0, 0, &mut [0.0; 20], &mut [0; 19]),
         &|| panels_call(k),
     ];

@@ -56,9 +56,46 @@ fn a_tile_scores_each_query_as_alone() {
 }
 
 #[test]
+fn a_tile_of_codes_scores_each_query_as_alone() {
+    let mut rng = Rng::new(11);
+    for (bits, dim) in WIDTHS.iter().flat_map(|&bits| DIMS.map(|dim| (bits, dim))) {
+        for (n, terms) in COUNTS.iter().flat_map(|&n| [(n, false), (n, true)]) {
+            for count in QUERIES.into_iter().filter(|count| dim <= 33 || count % 3 == n % 3) {
+                let codes: Vec<Vec<i8>> = (0..count).map(|_| query(bits, dim, &mut rng)).collect();
+                let queries: Vec<CodeQuery<'_>> = codes
+                    .iter()
+                    .map(|codes| CodeQuery { codes, scale: rng.unit_f32(), offset: rng.unit_f32() })
+                    .collect();
+                let stride = code_bytes(dim, bits) + if terms { TERM_BYTES } else { 0 };
+                let mut blocks = bytes(n * stride + 1, &mut rng);
+                for block in blocks[1..].chunks_exact_mut(stride).filter(|_| terms) {
+                    let term = floats(LANES, &mut rng);
+                    block[stride - TERM_BYTES..].copy_from_slice(bytemuck::cast_slice(&term));
+                }
+                let mut want = vec![7.0; count * n * LANES + 2];
+                for (q, query) in queries.iter().enumerate() {
+                    let out = &mut want[1 + q * n * LANES..][..n * LANES];
+                    oracle().sq_blocks(bits, query, &blocks[1..], terms, out);
+                }
+                for k in Level::ALL.into_iter().filter_map(at) {
+                    let mut got = vec![7.0; want.len()];
+                    k.sq_tile(bits, &queries, &blocks[1..], terms, &mut got[1..=count * n * LANES]);
+                    assert_eq!(got, want, "{k:?} {bits} bits, {count} queries, {n} blocks, dim {dim}, terms {terms}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn wrong_lengths_of_tiles_panic() {
     let k = best();
-    let calls: [&(dyn Fn() + std::panic::RefUnwindSafe); 6] = [
+    let of = |codes: &'static [i8]| CodeQuery { codes, scale: 1.0, offset: 0.0 };
+    let calls: [&(dyn Fn() + std::panic::RefUnwindSafe); 10] = [
+        &|| k.sq_tile(8, &[], &[0; 64], false, &mut [0.0; 16]),
+        &|| k.sq_tile(8, &[of(&[0; 4]), of(&[0; 8])], &[0; 128], false, &mut [0.0; 32]),
+        &|| k.sq_tile(8, &[of(&[0; 4]); 2], &[0; 127], true, &mut [0.0; 32]),
+        &|| k.sq_tile(8, &[of(&[0; 4]); 3], &[0; 640], false, &mut [0.0; 32]),
         &|| k.flat_tile(L2, &[0.0; 7], 3, &[0.0; 48], &mut [0.0; 32]),
         &|| k.flat_tile(L2, &[0.0; 6], 3, &[0.0; 47], &mut [0.0; 32]),
         &|| k.flat_tile(Dot, &[0.0; 6], 3, &[0.0; 64], &mut [0.0; 32]),

@@ -9,11 +9,14 @@ use super::curve::RecallCurve;
 use super::manifest::Config;
 use super::wire::{Put, Reader};
 use crate::error::{Error, Result};
-use crate::ivf::Centroids;
+use crate::ivf::{Centroids, Relative};
 use crate::quant::Quantizer;
 use crate::types::{MAX_DIMENSION, MAX_LISTS, Metric, Similarity, VectorPrecision};
 
 const VERSION: u8 = 2;
+/// How many times less than the squared error of codes that of a rounded centroid must be to stand for it: with all scores
+/// of a list off by it, it adds less than 1 % to their spread.
+const FAR_BELOW: f64 = 64.0;
 /// What making up for codes does not raise a wished recall above.
 const MOST_RECALL: f32 = 0.9999;
 
@@ -75,15 +78,25 @@ impl Generation {
         }
     }
 
-    /// Writes into `out` what [`Self::half_square`] gives for all lists.
-    pub(super) fn half_squares(&self, halves: &[f32], out: &mut Vec<f32>) {
+    /// Writes into `out` what [`Self::half_square`] gives for all lists, from their coarse scores.
+    pub(super) fn half_squares(&self, scores: &[f32], relative: &Relative, out: &mut Vec<f32>) {
         out.clear();
+        let halves = scores.iter().map(|&score| relative.half_square(score));
         if self.resultants.is_empty() {
-            out.extend_from_slice(halves);
+            out.extend(halves);
         } else {
-            let both = halves.iter().zip(&self.resultants);
-            out.extend(both.map(|(half, r)| r * (half + 1.0) - 0.5 * (1.0 + r * r)));
+            out.extend(halves.zip(&self.resultants).map(|(half, r)| r * (half + 1.0) - 0.5 * (1.0 + r * r)));
         }
+    }
+
+    /// Whether the coarse score of a list stands for the exact score of its centroid, which is then not read.
+    pub(super) fn coarse_suffices(&self) -> bool {
+        self.quantizer.code_error().is_some_and(|error| self.centroids.rounding() * FAR_BELOW <= error)
+    }
+
+    /// Whether scoring a list reads its centroid.
+    pub(super) fn reads_centroids(&self) -> bool {
+        self.quantizer.needs_rerank() && !self.coarse_suffices()
     }
 
     /// The share of the neighbours that must lie in the lists of a query for `recall` of them among its results: codes
@@ -152,6 +165,9 @@ impl Generation {
 mod tests {
     use super::*;
     use crate::engine::options::IndexOptions;
+    use crate::exec::{Exec, Watch};
+    use crate::quant::Sample;
+    use crate::rng::Rng;
     use crate::types::QuantizerSpec;
 
     #[test]
@@ -175,6 +191,34 @@ mod tests {
         ] {
             assert!(!fits(&made(1, Vec::new()), other), "{other:?}");
         }
+    }
+
+    #[test]
+    fn coarse_scores_stand_for_exact_ones_where_codes_are_far_coarser() {
+        let (exec, dim) = (Exec::new(1), 8);
+        let mut rng = Rng::new(3);
+        let mut trained = |spread: f32, spec| {
+            let rows: Vec<f32> = (0..40 * dim).map(|_| rng.unit_f32()).collect();
+            let centroids = Centroids::new(dim, rows.clone()).unwrap();
+            let lists: Vec<u32> = (0..4000).map(|i| i % 40).collect();
+            let member = |&list: &u32| rows[list as usize * dim..][..dim].to_vec();
+            let rows: Vec<f32> = lists.iter().flat_map(member).map(|x| x + spread * (rng.unit_f32() - 0.5)).collect();
+            let (seed, watch) = (1, &Watch::NONE);
+            let sample = Sample { rows: &rows, lists: &lists, centroids: &centroids, seed, exec: &exec, watch };
+            let quantizer = Quantizer::train(spec, Similarity::L2, &sample).unwrap();
+            let untrained = Generation::untrained(Similarity::L2, VectorPrecision::F32, dim).unwrap();
+            Generation { number: 1, centroids, quantizer, ..untrained }
+        };
+        let mut told = |spread, spec| {
+            let g = trained(spread, spec);
+            (g.coarse_suffices(), g.reads_centroids())
+        };
+        assert_eq!(told(1.0, QuantizerSpec::SQ2), (true, false));
+        assert_eq!(told(1.0, QuantizerSpec::SQ4), (true, false));
+        assert_eq!(told(1.0, QuantizerSpec::SQ8), (false, true));
+        assert_eq!(told(0.02, QuantizerSpec::SQ2), (false, true), "lists much narrower than their distances");
+        assert_eq!(told(1.0, QuantizerSpec::RaBitQ { bits: 1 }), (false, true));
+        assert_eq!(told(1.0, QuantizerSpec::Flat), (false, false));
     }
 
     #[test]

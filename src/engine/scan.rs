@@ -29,8 +29,52 @@ pub(super) struct Scanner {
     /// What was opened.
     pub(super) scratch: Scratch,
     work: Work,
-    /// The lists of a round with the position of a query that wants each.
-    wanted: Vec<(u32, u32)>,
+    wanted: Wanted,
+}
+
+/// What the queries of a batch look into in a round.
+#[derive(Default)]
+struct Wanted {
+    /// By list, of one list in the order of queries. Of a query that comes alone in its own order.
+    pairs: Vec<Pair>,
+    /// Where the next pair of each list goes.
+    places: Vec<u32>,
+}
+
+/// A list and a query that looks into it.
+#[derive(Clone, Copy, Default)]
+struct Pair {
+    list: u32,
+    visit: u32,
+    /// Of the list for the query, see [`Visit::lists`].
+    coarse: f32,
+}
+
+impl Wanted {
+    /// Brings the lists of all `visits` together, in two passes over them: they are counted, then put where they belong.
+    fn gather(&mut self, lists: usize, visits: &[Visit]) {
+        self.pairs.clear();
+        let pair = |visit, (list, coarse)| Pair { list, visit, coarse };
+        if let [visit] = visits {
+            self.pairs.extend(visit.lists().map(|list| pair(0, list)));
+            return;
+        }
+        self.places.clear();
+        self.places.resize(lists, 0);
+        visits.iter().flat_map(Visit::lists).for_each(|(list, _)| self.places[list as usize] += 1);
+        let mut before = 0;
+        for place in &mut self.places {
+            before += std::mem::replace(place, before);
+        }
+        self.pairs.resize(before as usize, Pair::default());
+        for (visit, i) in visits.iter().zip(0..) {
+            for list in visit.lists() {
+                let place = &mut self.places[list.0 as usize];
+                self.pairs[*place as usize] = pair(i, list);
+                *place += 1;
+            }
+        }
+    }
 }
 
 /// What scoring a list works with.
@@ -61,27 +105,27 @@ impl Scanner {
     ) -> Result<()> {
         let mut wanted = std::mem::take(&mut self.wanted);
         loop {
-            wanted.clear();
-            for (visit, i) in visits.iter_mut().zip(0..) {
-                wanted.extend(visit.next_round(g, reach, probe).iter().map(|&(_, list)| (list, i)));
+            let mut any = false;
+            for visit in &mut *visits {
+                any |= visit.next_round(g, reach, probe);
             }
-            if wanted.is_empty() {
+            if !any {
                 break;
             }
-            if visits.len() > 1 {
-                wanted.sort_unstable();
-            }
+            wanted.gather(g.lists(), visits);
             let mut next = 0;
-            for group in wanted.chunk_by(|a, b| a.0 == b.0) {
+            for group in wanted.pairs.chunk_by(|a, b| a.list == b.list) {
                 next += group.len();
                 // Where a list is cached is asked for some lists before, the list itself one before.
-                if let Some(&(list, _)) = wanted.get(next + AHEAD) {
-                    s.runs.iter().for_each(|(_, run)| run.prefetch_list(list as usize));
+                if let Some(pair) = wanted.pairs.get(next + AHEAD) {
+                    s.runs.iter().for_each(|(_, run)| run.prefetch_list(pair.list as usize));
                 }
-                if let Some(&(list, _)) = wanted.get(next) {
-                    s.runs.iter().for_each(|(_, run)| run.prefetch_codes(list as usize));
-                    let centroid = g.centroids.row(list as usize);
-                    kernels::prefetch(centroid.as_ptr(), size_of_val(centroid).min(CENTROID));
+                if let Some(pair) = wanted.pairs.get(next) {
+                    s.runs.iter().for_each(|(_, run)| run.prefetch_codes(pair.list as usize));
+                    if g.reads_centroids() {
+                        let centroid = g.centroids.row(pair.list as usize);
+                        kernels::prefetch(centroid.as_ptr(), size_of_val(centroid).min(CENTROID));
+                    }
                 }
                 self.list(s, g, group, visits, watch)?;
             }
@@ -95,11 +139,11 @@ impl Scanner {
         &mut self,
         s: &Snapshot,
         g: &Generation,
-        group: &[(u32, u32)],
+        group: &[Pair],
         visits: &mut [Visit],
         watch: &Watch,
     ) -> Result<()> {
-        let Some(&(list, first)) = group.first() else { return Ok(()) };
+        let Some(&Pair { list, visit: first, .. }) = group.first() else { return Ok(()) };
         let dead = &s.tombstones;
         let opened = self.scratch.opened;
         for (base, run) in &s.runs {
@@ -133,7 +177,7 @@ fn score(
     g: &Generation,
     list: u32,
     (codes, n): (&[u8], usize),
-    group: &[(u32, u32)],
+    group: &[Pair],
     visits: &mut [Visit],
     Work { scores, gathered, sieve }: &mut Work,
     row: impl Fn(u32) -> Option<u32>,
@@ -148,11 +192,20 @@ fn score(
         }
         let scores = &mut scores[..tile.len() * lanes];
         let prepared: [&Prepared; TILE] =
-            std::array::from_fn(|i| &visits[tile[i.min(tile.len() - 1)].1 as usize].prepared);
-        let mut together = Group { prepared: &prepared[..tile.len()], gathered };
+            std::array::from_fn(|i| &visits[tile[i.min(tile.len() - 1)].visit as usize].prepared);
+        let mut own = [0.0; TILE];
+        let own = &mut own[..tile.len()];
+        let known = g.coarse_suffices();
+        if known {
+            for (own, pair) in own.iter_mut().zip(tile) {
+                *own = visits[pair.visit as usize].own_score(g, list, pair.coarse);
+            }
+        }
+        let centroid_scores = known.then_some(&*own);
+        let mut together = Group { prepared: &prepared[..tile.len()], centroid_scores, gathered };
         g.quantizer.score_many(kernels::best(), &mut together, centroid, codes, scores);
-        for (&(_, visit), scores) in tile.iter().zip(scores.chunks_exact(lanes)) {
-            let visit = &mut visits[visit as usize];
+        for (pair, scores) in tile.iter().zip(scores.chunks_exact(lanes)) {
+            let visit = &mut visits[pair.visit as usize];
             visit.nearest.offer_with(&scores[..n], &row, sieve);
             visit.stats.vectors_scanned += n as u64;
         }

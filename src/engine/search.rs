@@ -287,9 +287,8 @@ impl QueryScratch {
             visit.query.resize(dim, 0.0);
             take_vector(query, &mut visit.query, s.config.metric)
                 .map_err(|got| Error::item(number, "query", got, "finite values, not all 0 under cosine"))?;
-            watch.check()?;
-            visit.begin(g, plan.reach, plan.kept, &mut self.probe);
         }
+        Visit::begin(visits, g, (plan.reach, plan.kept), &mut self.probe, watch)?;
         if plan.wanted.top_k > 0 {
             self.scanner.run(s, g, plan.reach, visits, &mut self.probe, watch)?;
         }

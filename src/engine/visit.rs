@@ -18,7 +18,9 @@ use super::generation::Generation;
 use super::margin::half_square;
 use super::results::QueryStats;
 use crate::buffer::wipe_values;
-use crate::ivf::{Kept, ProbeScratch};
+use crate::error::Result;
+use crate::exec::Watch;
+use crate::ivf::{Kept, ProbeScratch, Relative, TOGETHER};
 use crate::quant::Prepared;
 
 /// Shares of the usual lists that the first and the later rounds take, as divisors.
@@ -34,11 +36,15 @@ pub(super) struct Visit {
     /// The best candidates by code.
     pub(super) nearest: Kept,
     pub(super) stats: QueryStats,
-    /// Under a stopping rule, until the second round: `-|q - c|^2 / 2` of the centroid c of every list.
-    halves: Vec<f32>,
-    /// Lists that may be visited: without a stopping rule the nearest eighth first, with it nearest first; from the second
-    /// round on each with `-|q - m|^2 / 2` of its mean m.
+    /// What coarse scores of lists are relative to.
+    relative: Relative,
+    /// Under a stopping rule: the coarse score of every list.
+    coarse: Vec<f32>,
+    /// Lists that may be visited: without a stopping rule the nearest eighth first, with it nearest first. Each with its
+    /// coarse score, under a stopping rule from the second round on with `-|q - m|^2 / 2` of its mean m.
     lists: Vec<(f32, u32)>,
+    /// Whether the second round was reached.
+    further: bool,
     /// How many of them were visited.
     visited: usize,
     /// How many of them this round takes.
@@ -46,25 +52,45 @@ pub(super) struct Visit {
 }
 
 impl Visit {
-    /// Starts on `self.query`, looking as far as `reach` says and keeping the `kept` best.
-    pub(super) fn begin(&mut self, g: &Generation, reach: Reach, kept: usize, probe: &mut ProbeScratch) {
-        match reach.stop {
-            None => g.centroids.probe_unsorted(&self.query, reach.probes, probe, &mut self.lists),
-            Some(_) => {
-                g.centroids.all(&self.query, probe, &mut self.halves);
-                probe.top.reset(reach.round(FIRST_SHARE));
-                probe.top.offer_all(&self.halves);
-                probe.top.finish(&mut self.lists);
+    /// Starts `visits` on their queries, looking as far as `reach` says and keeping the `kept` best of each.
+    pub(super) fn begin(
+        visits: &mut [Self],
+        g: &Generation,
+        (reach, kept): (Reach, usize),
+        probe: &mut ProbeScratch,
+        watch: &Watch,
+    ) -> Result<()> {
+        for visits in visits.chunks_mut(TOGETHER) {
+            watch.check()?;
+            g.centroids.score(visits.iter().map(|visit| &visit.query[..]), probe);
+            for (i, visit) in visits.iter_mut().enumerate() {
+                visit.begin_one(i, g, reach, probe);
+                g.quantizer.prepare(&visit.query, &mut visit.prepared);
+                visit.nearest.reset(kept);
+                visit.stats = QueryStats::default();
+                (visit.visited, visit.round, visit.further) = (0, 0, false);
             }
         }
-        g.quantizer.prepare(&self.query, &mut self.prepared);
-        self.nearest.reset(kept);
-        self.stats = QueryStats::default();
-        (self.visited, self.round) = (0, 0);
+        Ok(())
     }
 
-    /// The lists of the next round; none when the query has seen enough.
-    pub(super) fn next_round(&mut self, g: &Generation, reach: Reach, probe: &mut ProbeScratch) -> &[(f32, u32)] {
+    /// Chooses the lists of the first round by the `i`-th of the scores in `probe`.
+    fn begin_one(&mut self, i: usize, g: &Generation, reach: Reach, probe: &mut ProbeScratch) {
+        self.coarse.clear();
+        if reach.stop.is_none() {
+            self.relative = g.centroids.choose(i, reach.probes, probe, &mut self.lists);
+            return;
+        }
+        let (scores, relative) = g.centroids.scores(i, probe);
+        self.coarse.extend_from_slice(scores);
+        self.relative = relative;
+        probe.top.reset(reach.round(FIRST_SHARE));
+        probe.top.offer_all(&self.coarse);
+        probe.top.finish(&mut self.lists);
+    }
+
+    /// Takes the lists of the next round; whether there are any: none when the query has seen enough.
+    pub(super) fn next_round(&mut self, g: &Generation, reach: Reach, probe: &mut ProbeScratch) -> bool {
         let first = self.visited + self.round == 0;
         self.visited += self.round;
         self.round = self.lists.len() - self.visited;
@@ -74,27 +100,38 @@ impl Visit {
             self.look_further(g, reach, stop, probe);
         }
         self.stats.lists_probed += self.round as u32;
-        &self.lists[self.visited..self.visited + self.round]
+        self.round > 0
+    }
+
+    /// The lists of this round, each with the coarse score of its centroid.
+    pub(super) fn lists(&self) -> impl Iterator<Item = (u32, f32)> {
+        let lists = &self.lists[self.visited..self.visited + self.round];
+        lists.iter().map(|&(score, list)| (list, self.coarse.get(list as usize).copied().unwrap_or(score)))
+    }
+
+    /// What the centroid of `list` scores, from its coarse `score`.
+    pub(super) fn own_score(&self, g: &Generation, list: u32, score: f32) -> f32 {
+        g.centroids.own_score(g.quantizer.similarity(), list, score, &self.relative)
     }
 
     /// Chooses the lists of a later round among those that what was found so far leaves.
     fn look_further(&mut self, g: &Generation, reach: Reach, stop: Stop, probe: &mut ProbeScratch) {
         let enough = half_square(g.quantizer.similarity(), self.nearest.nth_best(stop.rank)) - stop.margin;
-        if !self.halves.is_empty() {
+        if !self.further {
             // The first time: all that are near enough and were not in the first round.
-            let (halves, last) = (&self.halves, self.lists.last().map_or(0, |&(_, list)| list));
+            let (coarse, last) = (&self.coarse, self.lists.last().map_or(0, |&(_, list)| list));
             let before = |a: u32, b: u32| {
                 // The order of `TopK`, in which the two zeros are equal. None of them is a NaN.
-                let [x, y] = [a, b].map(|list| halves[list as usize]);
+                let [x, y] = [a, b].map(|list| coarse[list as usize]);
                 y.partial_cmp(&x).unwrap_or(Ordering::Equal).then(a.cmp(&b))
             };
             self.lists.clear();
-            g.half_squares(halves, &mut probe.spare);
+            g.half_squares(coarse, &self.relative, &mut probe.spare);
             probe.top.at_least(&probe.spare, enough, &mut self.lists);
             self.lists.retain(|&(_, list)| before(last, list) == Ordering::Less);
             self.lists.sort_unstable_by(|a, b| before(a.1, b.1));
             self.lists.truncate(reach.probes.saturating_sub(self.visited));
-            self.halves.clear();
+            self.further = true;
             self.visited = 0;
         } else {
             let mut kept = self.visited;
@@ -109,12 +146,13 @@ impl Visit {
 
     /// Bytes held, about.
     pub(super) fn memory(&self) -> usize {
-        (self.nearest.capacity() + self.lists.capacity()) * 8 + self.halves.capacity() * 4 + self.query.capacity() * 16
+        (self.nearest.capacity() + self.lists.capacity()) * 8 + self.coarse.capacity() * 4 + self.query.capacity() * 16
     }
 
     /// Overwrites the query.
     pub(super) fn wipe(&mut self) {
         wipe_values(&mut self.query);
         self.prepared.wipe();
+        self.relative = Relative::default();
     }
 }

@@ -6,11 +6,13 @@
 
 pub(crate) mod bytes;
 mod centroids;
+mod coarse;
 #[cfg(test)]
 mod tests;
 mod topk;
 
-pub(crate) use centroids::quantise_query;
-pub use centroids::{Centroids, ProbeScratch};
+pub use centroids::Centroids;
+pub(crate) use coarse::quantise_query;
+pub use coarse::{ProbeScratch, Relative, TOGETHER};
 pub use topk::TopK;
 pub(crate) use topk::{Kept, Sieve};

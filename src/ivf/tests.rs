@@ -1,11 +1,12 @@
 //! Oracles: sorting for the top-k, float64 distances for probes and assignment.
 
 use super::bytes::{ByteCentroids, ByteSpace, stride};
-use super::{Centroids, Kept, ProbeScratch, Sieve, TopK};
+use super::{Centroids, Kept, ProbeScratch, Sieve, TOGETHER, TopK};
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::kernels::{Best, Kernels, Level, at};
 use crate::rng::Rng;
+use crate::types::Similarity;
 
 fn levels() -> impl Iterator<Item = &'static Kernels> {
     Level::ALL.into_iter().filter_map(at)
@@ -180,7 +181,9 @@ fn probes_come_nearest_first_and_all_of_them_when_asked() {
                     centroids.probe(query, 20, &mut scratch, &mut out);
                     centroids.probe(query, 1000, &mut scratch, &mut all);
                     assert_eq!(out, all[..20], "fewer probes are the first of more");
-                    centroids.probe_unsorted(query, 20, &mut scratch, &mut out);
+                    centroids.score(std::iter::once(query), &mut scratch);
+                    let relative = centroids.choose(0, 20, &mut scratch, &mut out);
+                    out.iter_mut().for_each(|(score, _)| *score = relative.half_square(*score));
                     assert_eq!(sorted_pairs(&out[..2]), all[..2], "the nearest eighth");
                     assert_eq!(sorted_pairs(&out), all[..20]);
                     let mut want: Vec<usize> = (0..333).collect();
@@ -203,6 +206,52 @@ fn probes_come_nearest_first_and_all_of_them_when_asked() {
             }
             let share = near as f64 / total as f64;
             assert!(share > 0.97, "dim {dim} offset {offset}: {share} of the probes are among the nearest 22");
+        }
+    }
+}
+
+#[test]
+fn coarse_scores_are_those_of_a_query_alone_and_give_the_centroids_own_within_bounds() {
+    for (dim, offset) in [(1, 0.0), (3, 10.0), (17, 0.0), (100, 300.0), (129, 0.0)] {
+        let centroids = Centroids::new(dim, rows(77, dim, offset, 13)).unwrap();
+        let queries = rows(TOGETHER, dim, offset, 14);
+        let each: Vec<&[f32]> = queries.chunks_exact(dim).collect();
+        let mean: Vec<f64> = (0..dim)
+            .map(|j| centroids.rows().iter().skip(j).step_by(dim).map(|&x| f64::from(x)).sum::<f64>() / 77.0)
+            .collect();
+        let from_mean = |row: &[f32], j: usize| f64::from(row[j]) - mean[j];
+        let step: Vec<f64> = (0..dim)
+            .map(|j| (0..77).map(|i| from_mean(centroids.row(i), j).abs()).fold(0.0, f64::max) / 127.0)
+            .collect();
+        assert!((centroids.rounding() - step.iter().map(|step| step * step / 12.0).sum::<f64>()).abs() < 1e-3);
+        for kernels in levels() {
+            let (mut alone, mut together) = (ProbeScratch::with_kernels(kernels), ProbeScratch::with_kernels(kernels));
+            for n in 1..=TOGETHER {
+                centroids.score(each[..n].iter().copied(), &mut together);
+                for (i, &query) in each[..n].iter().enumerate() {
+                    centroids.score(std::iter::once(query), &mut alone);
+                    let (scores, relative) = centroids.scores(i, &together);
+                    assert_eq!(scores, centroids.scores(0, &alone).0, "query {i} of {n}, dim {dim}");
+                    let greatest = (0..dim).map(|j| (from_mean(query, j) * step[j]).abs()).fold(0.0, f64::max);
+                    for (list, &score) in (0..).zip(scores) {
+                        let centroid = centroids.row(list as usize);
+                        let pairs = query.iter().zip(centroid).map(|(&q, &c)| (f64::from(q), f64::from(c)));
+                        let product: f64 = pairs.clone().map(|(q, c)| q * c).sum();
+                        let size: f64 = pairs.clone().map(|(q, c)| q * q + c * c).sum();
+                        let of_centroid: f64 = pairs.zip(&step).map(|((q, c), step)| (q - c).abs() * step / 2.0).sum();
+                        let of_query: f64 = (0..dim)
+                            .map(|j| greatest / 254.0 * (from_mean(centroid, j).abs() / step[j].max(1e-9) + 1.0))
+                            .sum();
+                        let bound = of_centroid + of_query + 4e-6 * size;
+                        let l2 = centroids.own_score(Similarity::L2, list, score, &relative);
+                        let dot = centroids.own_score(Similarity::Dot, list, score, &relative);
+                        let off = (f64::from(l2) + distance(query, centroid)).abs() / 2.0;
+                        assert!(off <= bound, "dim {dim} list {list}: {off} above {bound}");
+                        let off = (f64::from(dot) - product).abs();
+                        assert!(off <= bound, "dim {dim} list {list}, product: {off} above {bound}");
+                    }
+                }
+            }
         }
     }
 }

@@ -76,6 +76,11 @@ trait Scheme {
     /// Candidates to rank again, as a multiple of k; 0 for exact scores.
     fn default_rerank_mult(&self) -> u32;
 
+    /// See [`Quantizer::code_error`].
+    fn code_error(&self) -> Option<f64> {
+        None
+    }
+
     /// Whether scores are upper bounds, see [`Quantizer::scores_are_bounds`].
     fn scores_are_bounds(&self) -> bool {
         false
@@ -139,6 +144,9 @@ pub struct Prepared {
 pub struct Group<'a> {
     /// Each of them, for one quantizer.
     pub prepared: &'a [&'a Prepared],
+    /// What the centroid itself scores, for each of them, where that is known well enough: see
+    /// [`Quantizer::code_error`]. Else it is computed.
+    pub centroid_scores: Option<&'a [f32]>,
     /// Memory to copy them side by side; holds their values afterwards.
     pub gathered: &'a mut Vec<f32>,
 }
@@ -275,6 +283,13 @@ impl Quantizer {
         }
     }
 
+    /// Expected squared distance of a vector from what its code says, at least; `None` where scores use no score of the
+    /// centroid. A score of the centroid whose error is far below serves as well as the exact one.
+    #[must_use]
+    pub fn code_error(&self) -> Option<f64> {
+        self.scheme().code_error()
+    }
+
     /// Whether scores are upper bounds that hold with high probability: ranking again from the greatest down may stop
     /// at the first that is below the k-th best exact score.
     #[must_use]
@@ -306,8 +321,9 @@ impl Quantizer {
         self.scheme().score(kernels, prepared, centroid, blocks, out);
     }
 
-    /// As [`Quantizer::score`] for several queries at once, at least one: the scores of each follow each other in `out`,
-    /// which has as many places for each of them. Every score is the one that `score` gives.
+    /// As [`Quantizer::score`] for several queries at once: the scores of each follow each other in `out`, which has as
+    /// many places for each of them. Every score is the one that `score` gives, but for the error of `centroid_scores`
+    /// where they are given; it does not depend on the other queries.
     pub fn score_many(
         &self,
         kernels: &Kernels,
@@ -316,14 +332,12 @@ impl Quantizer {
         blocks: &[u8],
         out: &mut [f32],
     ) {
-        match *group.prepared {
-            [] => {}
-            [prepared] => self.score(kernels, prepared, centroid, blocks, out),
-            _ => {
-                assert!(!out.is_empty() && out.len().is_multiple_of(group.prepared.len()), "places are not alike");
-                self.scheme().score_many(kernels, group, centroid, blocks, out);
-            }
+        if group.prepared.is_empty() || out.is_empty() {
+            return;
         }
+        assert!(out.len().is_multiple_of(group.prepared.len()), "places are not alike");
+        assert!(group.centroid_scores.is_none_or(|scores| scores.len() == group.prepared.len()), "a score for each");
+        self.scheme().score_many(kernels, group, centroid, blocks, out);
     }
 
     /// Writes into `out` (`dim` values) the vector at `position` of the list of `centroid`, as its code says: exact

@@ -17,7 +17,7 @@
 mod fit;
 
 use super::auto::LONG;
-use super::{Prepared, Sample, Scheme, each_lane};
+use super::{Group, Prepared, Sample, Scheme, each_lane};
 use crate::error::Result;
 use crate::ivf::bytes::round;
 use crate::ivf::quantise_query;
@@ -26,6 +26,8 @@ use crate::types::{QuantizerSpec, Similarity};
 
 /// Dimensions coded at once: whole groups of every width.
 const CHUNK: usize = 32;
+/// Queries whose codes are laid beside each other.
+const TILE: usize = 4;
 
 /// Residual codes with a middle and a step of its own for each dimension.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +42,8 @@ pub struct Sq {
     inverse: Vec<f32>,
     /// Mean of the centroids.
     origin: Vec<f32>,
+    /// Expected squared error of a code inside the levels: values fall evenly between two steps.
+    error: f64,
 }
 
 impl Sq {
@@ -51,7 +55,8 @@ impl Sq {
 
     fn new(bits: u32, similarity: Similarity, middle: Vec<f32>, step: Vec<f32>, origin: Vec<f32>) -> Self {
         let inverse = step.iter().map(|step| 1.0 / step).collect();
-        Self { bits, similarity, middle, step, inverse, origin }
+        let error = step.iter().map(|&step| f64::from(step).powi(2) / 12.0).sum();
+        Self { bits, similarity, middle, step, inverse, origin, error }
     }
 
     #[cfg(test)]
@@ -137,6 +142,23 @@ impl Sq {
     }
 }
 
+impl Sq {
+    /// A prepared query as it meets the codes of the list of `centroid`, whose own score may be known.
+    fn to_list<'a>(
+        &self,
+        kernels: &Kernels,
+        prepared: &'a Prepared,
+        centroid: &[f32],
+        known: Option<f32>,
+    ) -> CodeQuery<'a> {
+        let own = known.unwrap_or_else(|| match self.similarity {
+            Similarity::L2 => -kernels.l2(&prepared.query, centroid),
+            Similarity::Dot => kernels.dot(&prepared.query, centroid),
+        });
+        CodeQuery { codes: &prepared.codes, scale: prepared.scale, offset: prepared.offset + own }
+    }
+}
+
 impl Scheme for Sq {
     fn spec(&self) -> QuantizerSpec {
         QuantizerSpec::Sq { bits: self.bits as u8 }
@@ -195,14 +217,28 @@ impl Scheme for Sq {
         prepared.offset = (f64::from(double) * (constant - middle)) as f32;
     }
 
+    fn code_error(&self) -> Option<f64> {
+        Some(self.error)
+    }
+
     fn score(&self, kernels: &Kernels, prepared: &Prepared, centroid: &[f32], blocks: &[u8], out: &mut [f32]) {
-        let list = match self.similarity {
-            Similarity::L2 => -kernels.l2(&prepared.query, centroid),
-            Similarity::Dot => kernels.dot(&prepared.query, centroid),
-        };
-        let offset = prepared.offset + list;
-        let query = CodeQuery { codes: &prepared.codes, scale: prepared.scale, offset };
+        let query = self.to_list(kernels, prepared, centroid, None);
         kernels.sq_blocks(self.bits, &query, blocks, self.has_terms(), out);
+    }
+
+    fn score_many(&self, kernels: &Kernels, group: &mut Group<'_>, centroid: &[f32], blocks: &[u8], out: &mut [f32]) {
+        let (prepared, known) = (group.prepared, group.centroid_scores);
+        let query = |i: usize| self.to_list(kernels, prepared[i], centroid, known.map(|scores| scores[i]));
+        if prepared.len() == 1 {
+            return kernels.sq_blocks(self.bits, &query(0), blocks, self.has_terms(), out);
+        }
+        let each = out.len() / prepared.len();
+        for (first, out) in (0..prepared.len()).step_by(TILE).zip(out.chunks_mut(TILE * each)) {
+            let n = out.len() / each;
+            let none = CodeQuery { codes: &[], scale: 0.0, offset: 0.0 };
+            let queries: [_; TILE] = std::array::from_fn(|i| if i < n { query(first + i) } else { none });
+            kernels.sq_tile(self.bits, &queries[..n], blocks, self.has_terms(), out);
+        }
     }
 
     fn decode(&self, centroid: &[f32], block: &[u8], lane: usize, out: &mut [f32]) {

@@ -76,6 +76,62 @@ fn codes_are_the_same_bits_again_and_scores_at_every_level() {
     }
 }
 
+#[test]
+fn a_known_score_of_the_centroid_moves_all_scores_of_its_list() {
+    for (spec, similarity) in WIDTHS.into_iter().flat_map(|spec| SIMILARITIES.map(|similarity| (spec, similarity))) {
+        let t = trained(spec, similarity, 33, 1.0);
+        let (centroid, (rows, codes)) = (t.centroids.row(1), t.list(1));
+        let lanes = (rows.len() / 33).next_multiple_of(LANES);
+        let prepared: Vec<Prepared> = t
+            .rows
+            .chunks_exact(33)
+            .take(7)
+            .map(|query| {
+                let mut prepared = Prepared::default();
+                t.quantizer.prepare(query, &mut prepared);
+                prepared
+            })
+            .collect();
+        let prepared: Vec<&Prepared> = prepared.iter().collect();
+        let own: Vec<f32> =
+            t.rows.chunks_exact(33).take(7).map(|query| exact(similarity, query, centroid) as f32).collect();
+        let (mut gathered, mut known, mut computed) = (Vec::new(), vec![0.0; 7 * lanes], vec![0.0; 7 * lanes]);
+        for n in 1..=7 {
+            for (scores, out) in [(Some(&own[..n]), &mut known), (None, &mut computed)] {
+                let mut group = Group { prepared: &prepared[..n], centroid_scores: scores, gathered: &mut gathered };
+                t.quantizer.score_many(best(), &mut group, centroid, codes.bytes(), &mut out[..n * lanes]);
+            }
+            let off = known[..n * lanes].iter().zip(&computed).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(
+                off <= 1e-4 * (1.0 + own[..n].iter().fold(0.0, |most: f32, x| most.max(x.abs()))),
+                "{spec:?}: {off}"
+            );
+            let moved: Vec<f32> = own[..n].iter().map(|score| score + 8.0).collect();
+            let mut group = Group { prepared: &prepared[..n], centroid_scores: Some(&moved), gathered: &mut gathered };
+            let mut out = vec![0.0; n * lanes];
+            t.quantizer.score_many(best(), &mut group, centroid, codes.bytes(), &mut out);
+            assert!(out.iter().zip(&known).all(|(a, b)| (a - b - 8.0).abs() < 1e-3), "{spec:?} {similarity:?}");
+        }
+    }
+}
+
+#[test]
+fn the_error_of_codes_is_what_coding_makes_of_even_residuals() {
+    let mut rng = Rng::new(6);
+    let rows: Vec<f32> = (0..4000 * 3).map(|_| rng.unit_f32() - 0.5).collect();
+    let centroids = Centroids::new(3, vec![0.0; 3]).unwrap();
+    for (spec, levels) in WIDTHS.into_iter().zip([256.0, 16.0, 4.0]) {
+        let q = train(spec, Similarity::Dot, &rows, &[0; 4000], &centroids).unwrap();
+        let (found, want) = (q.code_error().unwrap(), 3.0 / 12.0 / f64::powi(levels, 2));
+        assert!((found / want - 1.0).abs() < 0.1, "{spec:?}: {found} for {want}");
+    }
+    let without =
+        [QuantizerSpec::Flat, QuantizerSpec::RaBitQ { bits: 1 }, QuantizerSpec::Pq { m: 1, bits: 8, rotation: false }];
+    for spec in without {
+        assert_eq!(train(spec, Similarity::Dot, &rows, &[0; 4000], &centroids).unwrap().code_error(), None);
+    }
+}
+
 /// The mean squared error of coding `values`, one dimension, about a centroid at 0, over their mean square.
 fn relative_error(spec: QuantizerSpec, values: &[f32]) -> f64 {
     let centroids = Centroids::new(1, vec![0.0]).unwrap();

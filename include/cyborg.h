@@ -1810,7 +1810,11 @@ typedef struct cyborg_query_options {
      * make the search exact up to the quantizer.
      */
     uint32_t n_probes;
-    /** Candidates reranked by their full vectors, as a multiple of top_k; 0 = the quantizer's default. */
+    /**
+     * Candidates reranked by their full vectors, as a multiple of top_k: all of them. 0 = the quantizer's default, of
+     * which (but under inner product) those are left out whose codes are so far behind the results that about 1 result
+     * in 1000 is missed.
+     */
     uint32_t rerank_mult;
     /** Sum of CYBORG_INCLUDE_ bits; 0 = ids only. */
     cyborg_include include;

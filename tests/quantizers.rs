@@ -246,6 +246,36 @@ fn an_automatic_quantizer_is_chosen_anew_by_each_training_and_told() {
 }
 
 #[test]
+fn estimates_far_below_the_results_are_left_unread_unless_a_number_is_asked_for() {
+    let queries = clustered(200, DIM, 9);
+    for (quantizer, mult) in [(QuantizerSpec::SQ4, 4), (QuantizerSpec::SQ2, 30)] {
+        for metric in [Metric::Cosine, Metric::Euclidean, Metric::InnerProduct] {
+            let db = Db::open("memory:", DbOptions::default()).unwrap();
+            let index = db.create_index("a", &KEY, &options(metric, quantizer, VectorPrecision::F32)).unwrap();
+            upsert(&index, 0, &clustered(3000, DIM, 1), DIM).unwrap();
+            train(&index);
+            let ask = |rerank_mult| {
+                let o = QueryOptions { top_k: 10, n_probes: LISTS, rerank_mult, ..QueryOptions::default() };
+                index.query(&queries, 200, DIM as u32, &o, &Watch::NONE).unwrap()
+            };
+            let (all, some) = (ask(mult), ask(0));
+            let read = |r: &Results| r.stats.iter().map(|s| u64::from(s.reranked)).sum::<u64>();
+            assert_eq!(read(&all), 200 * 10 * u64::from(mult));
+            if metric == Metric::InnerProduct {
+                assert_eq!(read(&some), read(&all), "the longest win, and their codes are worse than others'");
+            } else {
+                // Of 40 candidates few lie far enough behind in these clusters, of 300 most do.
+                let most = if quantizer == QuantizerSpec::SQ2 { read(&all) / 2 } else { read(&all) };
+                assert!((200 * 20..=most).contains(&read(&some)), "{quantizer:?} {metric:?}: {}", read(&some));
+            }
+            let same = (0..200).map(|q| ids_of(&all, q).iter().filter(|&id| ids_of(&some, q).contains(id)).count());
+            let same = same.sum::<usize>();
+            assert!(same >= 1980, "{quantizer:?} {metric:?}: {same} of 2000 results are those of all candidates");
+        }
+    }
+}
+
+#[test]
 fn bounds_leave_candidates_unread_and_the_counters_say_so() {
     let db = Db::open("memory:", DbOptions::default()).unwrap();
     let ask = |quantizer, radius: Option<f32>| {

@@ -1,6 +1,8 @@
 //! Ranking the candidates of a query again by their stored vectors.
 //!
-//! Where code scores are estimates every candidate is scored. Where they are upper bounds (they hold with high
+//! Where code scores are estimates the best by code are scored first. They show how far off this query's estimates are,
+//! and of the rest those are scored whose estimate is not so far below the k-th best exact score that they will not come
+//! that high. Where code scores are upper bounds (they hold with high
 //! probability: RaBitQ, arXiv 2405.12497) candidates are taken by falling bound, a few at a time, and once the next
 //! bound is below the k-th best exact score or outside the radius the rest is left unread: it holds no result.
 
@@ -16,6 +18,13 @@ use crate::types::{Metric, Similarity};
 const GROUP: usize = 8;
 /// Candidates whose vectors are asked for together.
 const AHEAD: usize = 64;
+/// Estimates scored before it is decided how far off they are: so many times k, and at least so many.
+const FIRST_MULT: usize = 2;
+const FIRST_LEAST: usize = 20;
+/// How many times the usual error an estimate may be off. Measured with 60, 60 and 40 candidates for 10 results (171,928 x
+/// 256 and 107,174 x 384 with 2 bits, 331,479 x 100 with 4): 3 scores 38, 34 and 30 of them and loses 0.0013, 0.0006 and
+/// 0.0001 of recall; 2.5 scores 33, 29 and 28 and loses 0.0032, 0.0020 and 0.0004.
+const SPREADS: f32 = 3.0;
 
 /// What to keep.
 #[derive(Clone, Copy)]
@@ -24,6 +33,8 @@ pub(super) struct Wanted {
     pub(super) top_k: usize,
     /// Greatest distance of a result.
     pub(super) radius: f32,
+    /// Whether estimates are all to be scored.
+    pub(super) all: bool,
 }
 
 /// Scores rows of a snapshot exactly.
@@ -42,9 +53,22 @@ impl Reranker<'_> {
         if self.generation.quantizer.scores_are_bounds() {
             return self.rank_by_bound(wanted, found);
         }
-        let scored = found.len();
-        self.score(found)?;
-        sort(found);
+        let mut scored = found.len();
+        if !wanted.all {
+            scored = scored.min((wanted.top_k * FIRST_MULT).max(FIRST_LEAST));
+        }
+        let off = self.score(&mut found[..scored])?;
+        sort(&mut found[..scored]);
+        if scored < found.len() {
+            let worst = found[wanted.top_k - 1].0;
+            // No number where scores are beyond float32: then all are scored.
+            let least = (worst - SPREADS * (off / scored as f32).sqrt()).max(f32::NEG_INFINITY);
+            let rest = found[scored..].partition_point(|&(estimate, _)| estimate >= least);
+            self.score(&mut found[scored..scored + rest])?;
+            scored += rest;
+            found.truncate(scored);
+            sort(found);
+        }
         found.truncate(wanted.top_k);
         Ok(scored as u32)
     }
@@ -70,8 +94,10 @@ impl Reranker<'_> {
         Ok(next as u32)
     }
 
-    /// Replaces the scores of `candidates` by exact ones; their order is lost.
-    fn score(&mut self, candidates: &mut [(f32, u32)]) -> Result<()> {
+    /// Replaces the scores of `candidates` by exact ones; their order is lost. Gives the sum of the squares of what that
+    /// changed.
+    fn score(&mut self, candidates: &mut [(f32, u32)]) -> Result<f32> {
+        let mut off = 0.0;
         // Rows stand in list order: rising rows are rising addresses.
         candidates.sort_unstable_by_key(|&(_, row)| row);
         for group in candidates.chunks_mut(AHEAD) {
@@ -91,14 +117,16 @@ impl Reranker<'_> {
             }
             for ((score, _), place) in group.iter_mut().zip(places) {
                 let Some((place, extent)) = place else { break };
-                *score = self.exact(&place, extent)?;
+                let exact = self.exact(&place, extent)?;
+                off += (exact - *score).powi(2);
+                *score = exact;
                 // Beyond the range of float32: as far as can be, but never in the way of others.
                 if score.is_nan() {
                     *score = f32::NEG_INFINITY;
                 }
             }
         }
-        Ok(())
+        Ok(off)
     }
 
     /// The score of the vector at `place`, of a run in its `extent`.

@@ -21,7 +21,7 @@ use super::visit::Visit;
 use crate::error::{Error, Result, try_with_capacity};
 use crate::exec::Watch;
 use crate::ivf::ProbeScratch;
-use crate::types::{IdKind, MAX_TOP_K};
+use crate::types::{IdKind, MAX_TOP_K, Metric};
 
 /// Results of a query unless asked otherwise.
 const DEFAULT_TOP_K: u32 = 100;
@@ -232,18 +232,21 @@ impl Plan {
             0 => g.curve.reach(top_k.max(1), target, g.lists()),
             n => Reach::all((n as usize).min(g.lists())),
         };
-        let wanted = match o.rerank_mult {
+        let most = match o.rerank_mult {
             0 => (top_k as u64 * u64::from(g.quantizer.default_rerank_mult())).max(LEAST_CANDIDATES),
             mult => top_k as u64 * u64::from(mult),
         };
         // The stopping rule compares lists with the vector of its own rank.
         let least = reach.stop.map_or(0, |stop| stop.rank);
         let candidates = match g.quantizer.needs_rerank() {
-            true => wanted.min(s.live()) as usize,
+            true => most.min(s.live()) as usize,
             false => top_k,
         };
         let radius = if o.has_radius { o.radius } else { f32::INFINITY };
-        Self { wanted: Wanted { top_k, radius }, reach, kept: candidates.max(least), candidates }
+        // Under inner product long vectors win, whose codes are off by more than others'.
+        let all = o.rerank_mult != 0 || s.config.metric == Metric::InnerProduct;
+        let wanted = Wanted { top_k, radius, all };
+        Self { wanted, reach, kept: candidates.max(least), candidates }
     }
 
     /// Queries of a batch of `n` that one of `threads` threads takes at a time.

@@ -275,7 +275,7 @@ impl Quantizer {
         match self.spec() {
             QuantizerSpec::Flat | QuantizerSpec::Sq { bits: 8 } => 0.0,
             QuantizerSpec::Sq { bits: 4 } => 0.001,
-            QuantizerSpec::Sq { .. } => 0.0025,
+            QuantizerSpec::Sq { .. } => 0.0035,
             QuantizerSpec::Pq { bits: 4, .. } => 0.007,
             QuantizerSpec::Pq { .. } => 0.004,
             QuantizerSpec::RaBitQ { bits: 1 } => 0.012,

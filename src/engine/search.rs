@@ -314,7 +314,8 @@ impl Scanner {
         found.extend(visit.nearest.best().take(plan.candidates));
         if g.quantizer.needs_rerank() {
             let opened = self.scratch.opened;
-            let mut reranker = Reranker { snapshot: s, generation: g, query: &visit.query, scratch: &mut self.scratch };
+            let Visit { query, prepared, .. } = &*visit;
+            let mut reranker = Reranker { snapshot: s, generation: g, query, prepared, scratch: &mut self.scratch };
             stats.reranked = reranker.rank(plan.wanted, found)?;
             stats.bytes_opened += self.scratch.opened - opened;
         }

@@ -81,6 +81,11 @@ trait Scheme {
         None
     }
 
+    /// See [`Quantizer::spread`].
+    fn spread(&self, _prepared: &Prepared, _score: f32) -> Option<f32> {
+        None
+    }
+
     /// Whether scores are upper bounds, see [`Quantizer::scores_are_bounds`].
     fn scores_are_bounds(&self) -> bool {
         false
@@ -134,6 +139,8 @@ pub struct Prepared {
     offset: f32,
     /// Of the codes.
     sum: i32,
+    /// The usual error of a score, where the query alone decides it.
+    spread: f32,
     /// What the rounding of the query adds to error bounds.
     slack: f32,
     /// Of the length of the query.
@@ -275,7 +282,7 @@ impl Quantizer {
         match self.spec() {
             QuantizerSpec::Flat | QuantizerSpec::Sq { bits: 8 } => 0.0,
             QuantizerSpec::Sq { bits: 4 } => 0.001,
-            QuantizerSpec::Sq { .. } => 0.0035,
+            QuantizerSpec::Sq { .. } => 0.003,
             QuantizerSpec::Pq { bits: 4, .. } => 0.007,
             QuantizerSpec::Pq { .. } => 0.004,
             QuantizerSpec::RaBitQ { bits: 1 } => 0.012,
@@ -288,6 +295,12 @@ impl Quantizer {
     #[must_use]
     pub fn code_error(&self) -> Option<f64> {
         self.scheme().code_error()
+    }
+
+    /// The usual error (one standard deviation) of a score of the prepared query about `score`; `None` where it is not known.
+    #[must_use]
+    pub fn spread(&self, prepared: &Prepared, score: f32) -> Option<f32> {
+        self.scheme().spread(prepared, score)
     }
 
     /// Whether scores are upper bounds that hold with high probability: ranking again from the greatest down may stop

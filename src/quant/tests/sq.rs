@@ -116,6 +116,41 @@ fn a_known_score_of_the_centroid_moves_all_scores_of_its_list() {
 }
 
 #[test]
+fn the_spread_of_scores_is_what_normal_residuals_show() {
+    let dim = 64;
+    let mut rng = Rng::new(8);
+    let mut unit = move || f64::from(rng.unit_f32()).max(1e-9);
+    let mut normal = |n: usize| -> Vec<f32> {
+        (0..n).map(|_| ((-2.0 * unit().ln()).sqrt() * (std::f64::consts::TAU * unit()).cos()) as f32).collect()
+    };
+    let (rows, queries) = (normal(4000 * dim), normal(20 * dim));
+    let centroids = Centroids::new(dim, vec![0.0; dim]).unwrap();
+    for (spec, similarity) in WIDTHS.into_iter().flat_map(|spec| SIMILARITIES.map(|similarity| (spec, similarity))) {
+        let q = train(spec, similarity, &rows, &[0; 4000], &centroids).unwrap();
+        let mut codes = vec![0; 4000 / LANES * q.block_bytes()];
+        q.encode(&[0.0; 64], &rows, 0, &mut codes);
+        let (mut prepared, mut scores) = (Prepared::default(), vec![0.0; 4000]);
+        let (mut off, mut square, mut told) = (0.0, 0.0, 0.0);
+        for query in queries.chunks_exact(dim) {
+            q.prepare(query, &mut prepared);
+            q.score(best(), &prepared, &[0.0; 64], &codes, &mut scores);
+            for (row, &score) in rows.chunks_exact(dim).zip(&scores) {
+                let error = f64::from(score) - exact(similarity, query, row);
+                off += error;
+                square += error * error;
+                told += f64::from(q.spread(&prepared, score).unwrap()).powi(2);
+            }
+        }
+        // Left out of the spread: the rounding of the query, as great as that of codes of 8 bits; and under L2, what all
+        // scores of a query are off alike, and that residuals beyond the levels are far from the query as well.
+        let n = 4000.0 * 20.0;
+        let ratio = ((square - off * off / n) / told).sqrt();
+        let most = if spec == QuantizerSpec::SQ8 || similarity == Similarity::L2 { 1.6 } else { 1.15 };
+        assert!((0.85..most).contains(&ratio), "{spec:?} {similarity:?}: {ratio}");
+    }
+}
+
+#[test]
 fn the_error_of_codes_is_what_coding_makes_of_even_residuals() {
     let mut rng = Rng::new(6);
     let rows: Vec<f32> = (0..4000 * 3).map(|_| rng.unit_f32() - 0.5).collect();

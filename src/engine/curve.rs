@@ -19,7 +19,7 @@ const GUARD: f64 = 2.0;
 /// 0.95 on 10,000 GloVe words, and some more for data that is less even. It falls towards 1 as that of a neighbour does.
 const SPREAD: f64 = 0.55;
 /// Lists that the stopping rule may visit, as a multiple of the probes that reach the target without it.
-const WIDER: usize = 3;
+const WIDER: usize = 2;
 
 /// Recall by number of probes, for each of [`CURVE_K`].
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -58,7 +58,7 @@ impl Reach {
         Self { probes, usual: probes, stop: None }
     }
 
-    /// The lists of a round that takes one part of `share` of the usual number.
+    /// The lists of a round that takes one part in `share` of the usual number.
     pub(super) fn round(&self, share: usize) -> usize {
         self.usual.div_ceil(share)
     }
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(half.reach(5, 0.65, 50), Reach::all(7));
         let reach = curve.reach(10, 0.68, 50);
         let stop = reach.stop.unwrap();
-        assert!(reach.probes == 21 && stop.rank == 20 && (0.68..0.75).contains(&stop.margin), "{reach:?}");
+        assert!(reach.probes == 14 && stop.rank == 20 && (0.68..0.75).contains(&stop.margin), "{reach:?}");
         assert_eq!(curve.reach(11, 0.69, 50).stop, None, "measured for 10 results");
         let mut bytes = Vec::new();
         curve.write(&mut bytes);

@@ -68,7 +68,8 @@ class Ours:
     def over(self, index, lists, depths=DEPTHS):
         """The same face over an index that is there, by probes and depths alone."""
         self.index, flat = index, self.quantizer and self.quantizer.startswith("flat")
-        outer = [{}] if flat else [dict(rerank_mult=depth) for depth in depths]
+        # Without a number the library leaves candidates unread that are far behind.
+        outer = [{}] if flat else [{}, *(dict(rerank_mult=depth) for depth in depths)]
         self.ways = [Way(lambda p: dict(n_probes=p), 1, lists, outer)]
         return self
 

@@ -123,8 +123,10 @@ pub fn wipe(bytes: &mut [u8]) {
     optimization_barrier(bytes);
 }
 
-/// Empties `values` after overwriting them as [`wipe`] does; the room stays.
+/// Empties `values` after overwriting all of their room as [`wipe`] does, also where longer ones stood before; the room
+/// stays.
 pub fn wipe_values<T: Pod>(values: &mut Vec<T>) {
+    values.resize(values.capacity(), T::zeroed());
     wipe(bytemuck::cast_slice_mut(values));
     values.clear();
 }

@@ -28,7 +28,7 @@ REFERENCE = "sq8"
 def points(engine, data, queries, a):
     """target -> the quickest setting that reaches it, None where none does."""
     found = quickest(engine, data, queries, a.targets, dict(single=first_single(engine, queries)), a.threads)
-    return {target: dict(probes=best["single"]["setting"]["n_probes"], rerank=best["single"]["setting"].get("rerank_mult", 1),
+    return {target: dict(probes=best["single"]["setting"]["n_probes"], rerank=best["single"]["setting"].get("rerank_mult", "own"),
                          qps=best["single"]["rate"], **best["single"]) if best else None for target, best in found.items()}
 
 

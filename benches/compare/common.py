@@ -39,8 +39,11 @@ def load():
 def heading(api):
     """Date, machine, versions and command of this run."""
     import faiss
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True)
-    return dict(date=datetime.date.today().isoformat(), machine=machine(), load=load(), commit=git.stdout.strip() or "unknown",
+    git = subprocess.run(["git", "describe", "--always"], cwd=HERE, capture_output=True, text=True)
+    # A run of several datasets has changed the results of the first ones itself.
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", ":/", ":(top,exclude)benches/results"], cwd=HERE)
+    commit = (git.stdout.strip() or "unknown") + ("-dirty" if changed.returncode else "")
+    return dict(date=datetime.date.today().isoformat(), machine=machine(), load=load(), commit=commit,
                 build=api.build_info(), faiss=faiss.__version__, numpy=np.__version__, python=platform.python_version(),
                 command=" ".join([f"benches/compare/{Path(sys.argv[0]).name}", *sys.argv[1:]]))
 

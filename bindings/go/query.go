@@ -11,8 +11,9 @@ type QueryOptions struct {
 	TopK int
 	// NProbes is the number of lists to look into; 0 = as many as the index's TargetRecall needs.
 	NProbes int
-	// RerankMult is how many candidates are reranked by their full vectors, as a multiple of TopK; 0 = the quantizer's
-	// default.
+	// RerankMult is how many candidates are reranked by their full vectors, as a multiple of TopK. 0 = the quantizer's
+	// default; of scalar codes (but under inner product) those are then left out that are so far behind the results that
+	// about 1 result in 1000 is missed. RaBitQ always leaves out those whose bounds say that they are no results.
 	RerankMult int
 	// Include says what comes back beside ids. Query and QueryBatch always give distances.
 	Include Include

@@ -14,8 +14,9 @@ use crate::quant::Quantizer;
 use crate::types::{MAX_DIMENSION, MAX_LISTS, Metric, Similarity, VectorPrecision};
 
 const VERSION: u8 = 2;
-/// How many times less than the squared error of codes that of a rounded centroid must be to stand for it: with all scores
-/// of a list off by it, it adds less than 1 % to their spread.
+/// How many times less than the squared error of codes that of a rounded centroid must be to stand for it. Both meet the
+/// query less a near vector, or vectors of length 1: with all scores of a list off by it, it adds less than 1 % to their
+/// spread. (The rounding of the query, about that of codes of 8 bits, is not counted.)
 const FAR_BELOW: f64 = 64.0;
 /// What making up for codes does not raise a wished recall above.
 const MOST_RECALL: f32 = 0.9999;
@@ -91,7 +92,9 @@ impl Generation {
 
     /// Whether the coarse score of a list stands for the exact score of its centroid, which is then not read.
     pub(super) fn coarse_suffices(&self) -> bool {
-        self.quantizer.code_error().is_some_and(|error| self.centroids.rounding() * FAR_BELOW <= error)
+        // Not under inner product: there its error grows with centroids, that of codes with the query.
+        let alike = self.quantizer.similarity() == Similarity::L2 || !self.resultants.is_empty();
+        alike && self.quantizer.code_error().is_some_and(|error| self.centroids.rounding() * FAR_BELOW <= error)
     }
 
     /// Whether scoring a list reads its centroid.
@@ -196,8 +199,8 @@ mod tests {
     #[test]
     fn coarse_scores_stand_for_exact_ones_where_codes_are_far_coarser() {
         let (exec, dim) = (Exec::new(1), 8);
-        let mut rng = Rng::new(3);
-        let mut trained = |spread: f32, spec| {
+        let trained = |spread: f32, spec| {
+            let mut rng = Rng::new(3);
             let rows: Vec<f32> = (0..40 * dim).map(|_| rng.unit_f32()).collect();
             let centroids = Centroids::new(dim, rows.clone()).unwrap();
             let lists: Vec<u32> = (0..4000).map(|i| i % 40).collect();
@@ -209,7 +212,7 @@ mod tests {
             let untrained = Generation::untrained(Similarity::L2, VectorPrecision::F32, dim).unwrap();
             Generation { number: 1, centroids, quantizer, ..untrained }
         };
-        let mut told = |spread, spec| {
+        let told = |spread, spec| {
             let g = trained(spread, spec);
             (g.coarse_suffices(), g.reads_centroids())
         };
@@ -219,6 +222,15 @@ mod tests {
         assert_eq!(told(0.02, QuantizerSpec::SQ2), (false, true), "lists much narrower than their distances");
         assert_eq!(told(1.0, QuantizerSpec::RaBitQ { bits: 1 }), (false, true));
         assert_eq!(told(1.0, QuantizerSpec::Flat), (false, false));
+        let dot = |resultants| {
+            let g = trained(1.0, QuantizerSpec::SQ2);
+            let mut bytes = Vec::new();
+            g.quantizer.write(&mut bytes);
+            bytes[1] = 2; // Of the similarity: a product.
+            Generation { quantizer: Quantizer::read(&bytes).unwrap(), resultants, ..g }
+        };
+        assert!(!dot(Vec::new()).coarse_suffices(), "inner product");
+        assert!(dot(vec![0.9; 40]).coarse_suffices(), "cosine");
     }
 
     #[test]

@@ -57,8 +57,9 @@ impl Reranker<'_> {
         if self.generation.quantizer.scores_are_bounds() {
             return self.rank_by_bound(wanted, found);
         }
+        let quantizer = &self.generation.quantizer;
         let mut scored = found.len();
-        if !wanted.all {
+        if !wanted.all && quantizer.spread(self.prepared, 0.0).is_some() {
             scored = scored.min((wanted.top_k * FIRST_MULT).max(FIRST_LEAST));
         }
         let off = self.score(&mut found[..scored])?;
@@ -66,10 +67,10 @@ impl Reranker<'_> {
         if scored < found.len() {
             let worst = found[wanted.top_k - 1].0;
             // As the quantizer expects it, or as it was here if that is more.
-            let usual = self.generation.quantizer.spread(self.prepared, worst).unwrap_or(f32::INFINITY);
-            let spread = usual.max((off / scored as f32).sqrt());
-            // No number where scores are beyond float32: then all are scored.
-            let least = (worst - SPREADS * spread).max(f32::NEG_INFINITY);
+            let usual = quantizer.spread(self.prepared, worst).unwrap_or(f32::INFINITY);
+            let least = worst - SPREADS * usual.max((off / scored as f32).sqrt());
+            // Where scores are beyond float32 nothing is known of their error, and all are scored.
+            let least = if off.is_nan() || least.is_nan() { f32::NEG_INFINITY } else { least };
             let rest = found[scored..].partition_point(|&(estimate, _)| estimate >= least);
             self.score(&mut found[scored..scored + rest])?;
             scored += rest;

@@ -93,6 +93,12 @@ impl Scanner {
         wipe_values(&mut self.work.gathered);
     }
 
+    /// Bytes held, about.
+    pub(super) fn memory(&self) -> usize {
+        let wanted = self.wanted.pairs.capacity() * size_of::<Pair>() + self.wanted.places.capacity() * 4;
+        self.scratch.capacity() + wanted + (self.work.scores.capacity() + self.work.gathered.capacity()) * 4
+    }
+
     /// Takes all `visits`, which have begun, to their end.
     pub(super) fn run(
         &mut self,

@@ -26,13 +26,15 @@ use crate::types::{IdKind, MAX_TOP_K, Metric};
 /// Results of a query unless asked otherwise.
 const DEFAULT_TOP_K: u32 = 100;
 /// Bytes that the memory of a query or of a piece of a batch may hold to be kept for the next one.
-const KEPT_SCRATCH: usize = 8 << 20;
+const KEPT_SCRATCH: usize = 12 << 20;
 /// Candidates reranked at least, unless asked otherwise: twice a `top_k` of one or two is too few.
 const LEAST_CANDIDATES: u64 = 20;
 /// Most queries that go through their lists together, and most bytes of their candidates. Many look into the same list;
 /// more share less of the cache.
 const PIECE: usize = 1024;
 const PIECE_BYTES: usize = 3 << 20;
+/// Most pairs of a list and a query that looks into it that a piece brings together, each some 20 bytes.
+const PIECE_PAIRS: usize = 1 << 19;
 
 /// Memory that queries reuse.
 #[derive(Default)]
@@ -253,7 +255,7 @@ impl Plan {
     fn piece(&self, n: usize, threads: usize, lists: usize) -> usize {
         let lists = if self.reach.stop.is_some() { lists } else { 0 };
         let fits = PIECE_BYTES / (self.kept * 16 + lists * 4 + 1);
-        n.div_ceil(threads).min(fits).clamp(1, PIECE)
+        n.div_ceil(threads).min(fits).min(PIECE_PAIRS / self.reach.probes.max(1)).clamp(1, PIECE)
     }
 }
 
@@ -268,7 +270,7 @@ impl QueryScratch {
     /// Whether it is worth keeping after `n` queries: one with many candidates must not hold its memory for ever.
     fn is_small(&self, n: usize) -> bool {
         let visits: usize = self.visits.iter().take(n).map(Visit::memory).sum();
-        visits + self.found.capacity() * 8 + self.scanner.scratch.capacity() <= KEPT_SCRATCH
+        visits + self.found.capacity() * 8 + self.scanner.memory() + self.probe.memory() <= KEPT_SCRATCH
     }
 
     /// Answers `queries`, which are those of the numbers `numbers` of their batch.

@@ -32,9 +32,9 @@ pub struct cyborg_query_options {
     /// Lists to look into; 0 = as many as this query needs for target_recall. More is slower and finds more; all of them
     /// make the search exact up to the quantizer.
     pub n_probes: u32,
-    /// Candidates reranked by their full vectors, as a multiple of top_k: all of them. 0 = the quantizer's default, of
-    /// which (but under inner product) those are left out whose codes are so far behind the results that about 1 result
-    /// in 1000 is missed.
+    /// Candidates reranked by their full vectors, as a multiple of top_k. 0 = the quantizer's default; of scalar codes (but
+    /// under inner product) those are then left out that are so far behind the results that about 1 result in 1000 is
+    /// missed. RABITQ always leaves out those whose bounds say that they are no results.
     pub rerank_mult: u32,
     /// Sum of CYBORG_INCLUDE_ bits; 0 = ids only.
     pub include: cyborg_include,

@@ -102,6 +102,11 @@ impl ProbeScratch {
         }
     }
 
+    /// Bytes held, about: scores of all lists, of which the scratch of a great index keeps some megabytes.
+    pub(crate) fn memory(&self) -> usize {
+        (self.scores.capacity() + self.spare.capacity()) * 4 + self.found.capacity() * 8
+    }
+
     /// The scores of query `i` of the last pass, over `lists` lists.
     pub(super) fn row(&self, i: usize, lists: usize) -> (&[f32], Relative) {
         (&self.scores[i * self.lanes..][..lists], self.relative[i])

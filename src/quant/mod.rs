@@ -290,8 +290,8 @@ impl Quantizer {
         }
     }
 
-    /// Expected squared distance of a vector from what its code says, at least; `None` where scores use no score of the
-    /// centroid. A score of the centroid whose error is far below serves as well as the exact one.
+    /// Expected squared distance of a vector from what its code says, at least; `None` where it is not known or scores use
+    /// no score of the centroid. A score of the centroid whose error is far below serves as well as the exact one.
     #[must_use]
     pub fn code_error(&self) -> Option<f64> {
         self.scheme().code_error()

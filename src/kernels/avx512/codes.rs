@@ -128,7 +128,7 @@ pub(super) fn sq_blocks(bits: u32, query: &CodeQuery<'_>, blocks: &[u8], terms: 
 }
 
 /// Sums of `B` blocks from the front of `blocks` for `Q` queries, in a chain for each part, query and block: codes are
-/// loaded and masked once for all queries. `Q B PARTS` is 16, which fills the registers beside codes and masks.
+/// loaded and masked once for all queries. `Q B PARTS` is at most 16, which fills the registers beside codes and masks.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 fn tile_sums<const PARTS: usize, const Q: usize, const B: usize>(

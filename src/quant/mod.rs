@@ -8,6 +8,7 @@
 mod auto;
 mod flat;
 mod pq;
+mod prepared;
 mod rabitq;
 mod rotation;
 mod sq;
@@ -16,10 +17,10 @@ mod tests;
 
 pub use flat::Flat;
 pub use pq::Pq;
+pub use prepared::{Group, Prepared};
 pub use rabitq::RaBitQ;
 pub use sq::Sq;
 
-use crate::buffer::wipe_values;
 use crate::error::{Error, Result};
 use crate::exec::{Exec, Watch};
 use crate::ivf::Centroids;
@@ -125,48 +126,6 @@ pub enum Quantizer {
     Pq(Pq),
     /// Rotated residuals of 1 to 8 bits a dimension, with error bounds.
     RaBitQ(RaBitQ),
-}
-
-/// A query made ready for scoring; reused from query to query.
-#[derive(Clone, Debug, Default)]
-pub struct Prepared {
-    query: Vec<f32>,
-    weights: Vec<f32>,
-    codes: Vec<i8>,
-    products: Vec<f32>,
-    tables: Vec<u8>,
-    scale: f32,
-    offset: f32,
-    /// Of the codes.
-    sum: i32,
-    /// The usual error of a score, where the query alone decides it.
-    spread: f32,
-    /// What the rounding of the query adds to error bounds.
-    slack: f32,
-    /// Of the length of the query.
-    square: f64,
-}
-
-/// Queries that are scored together.
-pub struct Group<'a> {
-    /// Each of them, for one quantizer.
-    pub prepared: &'a [&'a Prepared],
-    /// What the centroid itself scores, for each of them, where that is known well enough: see
-    /// [`Quantizer::code_error`]. Else it is computed.
-    pub centroid_scores: Option<&'a [f32]>,
-    /// Memory to copy them side by side; holds their values afterwards.
-    pub gathered: &'a mut Vec<f32>,
-}
-
-impl Prepared {
-    /// Overwrites the query.
-    pub fn wipe(&mut self) {
-        wipe_values(&mut self.query);
-        wipe_values(&mut self.weights);
-        wipe_values(&mut self.codes);
-        wipe_values(&mut self.products);
-        wipe_values(&mut self.tables);
-    }
 }
 
 impl Quantizer {

@@ -21,9 +21,7 @@ use crate::buffer::wipe_values;
 use crate::error::Result;
 use crate::exec::Watch;
 use crate::ivf::{Kept, ProbeScratch, Relative, TOGETHER};
-use crate::kernels;
 use crate::quant::Prepared;
-use crate::types::Similarity;
 
 /// Share of the usual lists that the first of two rounds takes, as a divisor.
 const FIRST_SHARE: usize = 2;
@@ -103,17 +101,9 @@ impl Visit {
         self.lists.iter().map(|&(score, list)| (list, self.coarse.get(list as usize).copied().unwrap_or(score)))
     }
 
-    /// What the centroid of `list` scores, from its coarse `score`; computed where that is beyond float32.
+    /// What the centroid of `list` scores, from its coarse `score`.
     pub(super) fn own_score(&self, g: &Generation, list: u32, score: f32) -> f32 {
-        let own = g.centroids.own_score(g.quantizer.similarity(), list, score, &self.relative);
-        if own.is_finite() {
-            return own;
-        }
-        let (kernels, centroid) = (kernels::best(), g.centroids.row(list as usize));
-        match g.quantizer.similarity() {
-            Similarity::L2 => -kernels.l2(&self.query, centroid),
-            Similarity::Dot => kernels.dot(&self.query, centroid),
-        }
+        g.centroids.own_score(g.quantizer.similarity(), list, score, &self.relative)
     }
 
     /// Chooses the lists of the second round: those that what was found so far leaves, of too many the nearest.

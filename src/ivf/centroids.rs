@@ -72,8 +72,8 @@ impl Centroids {
         &self.rows
     }
 
-    /// Leaves the coarse scores of all lists for `queries` (1 to [`super::TOGETHER`], of `dim` values each) in `scratch`. A query's
-    /// scores do not depend on the others.
+    /// Leaves the coarse scores of all lists for `queries` (1 to [`super::TOGETHER`], of `dim` values each) in `scratch`.
+    /// A query's scores do not depend on the others.
     pub fn score<'q>(&self, queries: impl ExactSizeIterator<Item = &'q [f32]>, scratch: &mut ProbeScratch) {
         self.coarse.scores(self.dim, queries, scratch);
     }

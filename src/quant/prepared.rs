@@ -27,7 +27,8 @@ pub struct Group<'a> {
     /// Each of them, for one quantizer.
     pub prepared: &'a [&'a Prepared],
     /// What the centroid itself scores, for each of them, where that is known well enough: see
-    /// [`super::Quantizer::code_error`]. Else it is computed.
+    /// [`super::Quantizer::code_error`]. Else, and where it is not finite,
+    /// it is computed.
     pub centroid_scores: Option<&'a [f32]>,
     /// Memory to copy them side by side; holds their values afterwards.
     pub gathered: &'a mut Vec<f32>,

@@ -154,7 +154,8 @@ impl Sq {
 }
 
 impl Sq {
-    /// A prepared query as it meets the codes of the list of `centroid`, whose own score may be known.
+    /// A prepared query as it meets the codes of the list of `centroid`, whose own score may be known. One beyond float32
+    /// is not: the exact one may be inside.
     fn to_list<'a>(
         &self,
         kernels: &Kernels,
@@ -162,7 +163,7 @@ impl Sq {
         centroid: &[f32],
         known: Option<f32>,
     ) -> CodeQuery<'a> {
-        let own = known.unwrap_or_else(|| match self.similarity {
+        let own = known.filter(|own| own.is_finite()).unwrap_or_else(|| match self.similarity {
             Similarity::L2 => -kernels.l2(&prepared.query, centroid),
             Similarity::Dot => kernels.dot(&prepared.query, centroid),
         });

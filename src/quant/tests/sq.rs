@@ -106,6 +106,11 @@ fn a_known_score_of_the_centroid_moves_all_scores_of_its_list() {
                 off <= 1e-4 * (1.0 + own[..n].iter().fold(0.0, |most: f32, x| most.max(x.abs()))),
                 "{spec:?}: {off}"
             );
+            let beyond = [f32::NEG_INFINITY, f32::NAN, f32::INFINITY].into_iter().cycle().take(n).collect::<Vec<_>>();
+            let mut group = Group { prepared: &prepared[..n], centroid_scores: Some(&beyond), gathered: &mut gathered };
+            let mut out = vec![0.0; n * lanes];
+            t.quantizer.score_many(best(), &mut group, centroid, codes.bytes(), &mut out);
+            assert_eq!(out, computed[..n * lanes], "a score that is no number is not taken");
             let moved: Vec<f32> = own[..n].iter().map(|score| score + 8.0).collect();
             let mut group = Group { prepared: &prepared[..n], centroid_scores: Some(&moved), gathered: &mut gathered };
             let mut out = vec![0.0; n * lanes];

@@ -1812,8 +1812,8 @@ typedef struct cyborg_query_options {
     uint32_t n_probes;
     /**
      * Candidates reranked by their full vectors, as a multiple of top_k. 0 = the quantizer's default; of scalar codes (but
-     * under inner product) those are then left out that are so far behind the results that about 1 result in 1000 is
-     * missed. RABITQ always leaves out those whose bounds say that they are no results.
+     * under inner product) those are then left out that are so far behind the results that few results are missed (at
+     * most 1 in 1000 where it was measured). RABITQ always leaves out those whose bounds say that they are no results.
      */
     uint32_t rerank_mult;
     /** Sum of CYBORG_INCLUDE_ bits; 0 = ids only. */

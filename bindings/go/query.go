@@ -13,7 +13,7 @@ type QueryOptions struct {
 	NProbes int
 	// RerankMult is how many candidates are reranked by their full vectors, as a multiple of TopK. 0 = the quantizer's
 	// default; of scalar codes (but under inner product) those are then left out that are so far behind the results that
-	// about 1 result in 1000 is missed. RaBitQ always leaves out those whose bounds say that they are no results.
+	// few results are missed (at most 1 in 1000 where it was measured). RaBitQ always leaves out those whose bounds say that they are no results.
 	RerankMult int
 	// Include says what comes back beside ids. Query and QueryBatch always give distances.
 	Include Include

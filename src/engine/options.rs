@@ -132,8 +132,8 @@ pub struct QueryOptions {
     /// Lists to look into; 0 = as many as the index's `target_recall` needs.
     pub n_probes: u32,
     /// Candidates reranked against stored vectors, as a multiple of `top_k`. 0 = the quantizer's default; of scalar codes
-    /// (but under inner product) those are then left out that are so far behind the results that about 1 result in 1000
-    /// is missed. `RaBitQ` always leaves out those whose bounds say that they are no results.
+    /// (but under inner product) those are then left out that are so far behind the results that few results
+    /// are missed (at most 1 in 1000 where it was measured). `RaBitQ` always leaves out those whose bounds say that they are no results.
     pub rerank_mult: u32,
     /// Columns beside ids, see [`mod@include`].
     pub include: u32,

@@ -55,9 +55,9 @@ struct Plan {
     candidates: usize,
 }
 
-/// Nearest rows of a query with their distances, nearest first.
-struct Answer {
-    rows: Vec<(f32, u32)>,
+/// What is nearest to a query with its distance, nearest first: rows, or what they were resolved to.
+struct Answer<T = u32> {
+    found: Vec<(f32, T)>,
     stats: QueryStats,
 }
 
@@ -83,8 +83,8 @@ impl Index {
         options: &QueryOptions,
         watch: &Watch,
     ) -> Result<Results> {
-        let (snapshot, answers) = self.answer(queries, n_queries, dimension, options, watch)?;
-        let total = answers.iter().map(|a| a.rows.len()).sum();
+        let (snapshot, answers) = self.answer(queries, n_queries, dimension, options, |_, row| Ok(row), watch)?;
+        let total = answers.iter().map(|a| a.found.len()).sum();
         let mut results = Results {
             id_kind: snapshot.config.id_kind,
             dimension: snapshot.config.dimension,
@@ -97,7 +97,7 @@ impl Index {
         results.starts.push(0);
         let mut rows = try_with_capacity(total, "results")?;
         for answer in &answers {
-            for &(distance, row) in &answer.rows {
+            for &(distance, row) in &answer.found {
                 results.ids.push(snapshot.id(row))?;
                 results.distances.push(distance);
                 rows.push(Some(row));
@@ -140,12 +140,16 @@ impl Index {
         if self.snapshot.load().config.id_kind != IdKind::U64 {
             return Err(Error::Unsupported { what: "query_into for ids that are byte strings" });
         }
-        let (snapshot, answers) = self.reading(|| self.answer(queries, n_queries, dimension, options, watch))?;
+        let number = |snapshot: &Snapshot, row| {
+            let id = snapshot.id(row).first_chunk().ok_or(Error::Internal { what: "an id of wrong length" })?;
+            Ok(u64::from_le_bytes(*id))
+        };
+        let answer = || self.answer(queries, n_queries, dimension, options, number, watch);
+        let (_, answers) = self.reading(answer)?;
         for (q, answer) in answers.iter().enumerate() {
-            counts[q] = answer.rows.len() as u32;
-            for (i, &(distance, row)) in answer.rows.iter().enumerate() {
-                let id = snapshot.id(row).first_chunk().ok_or(Error::Internal { what: "an id of wrong length" })?;
-                ids[q * top_k + i] = u64::from_le_bytes(*id);
+            counts[q] = answer.found.len() as u32;
+            for (i, &(distance, id)) in answer.found.iter().enumerate() {
+                ids[q * top_k + i] = id;
                 if let Some(d) = distances.get_mut(q * top_k + i) {
                     *d = distance;
                 }
@@ -154,14 +158,16 @@ impl Index {
         Ok(())
     }
 
-    fn answer(
+    /// The answers of all queries, each row found `resolve`d on the thread that found it.
+    fn answer<T: Send>(
         &self,
         queries: &[f32],
         n_queries: usize,
         dimension: u32,
         options: &QueryOptions,
+        resolve: impl Fn(&Snapshot, u32) -> Result<T> + Sync,
         watch: &Watch,
-    ) -> Result<(Arc<Snapshot>, Vec<Answer>)> {
+    ) -> Result<(Arc<Snapshot>, Vec<Answer<T>>)> {
         let snapshot = self.current()?;
         let dim = check_dimension(dimension, snapshot.config.dimension)?;
         let needed = (n_queries as u64).saturating_mul(dim as u64);
@@ -171,13 +177,13 @@ impl Index {
         check_options(options)?;
         watch.check()?;
         let Some(generation) = snapshot.generation.clone() else {
-            let none = || Answer { rows: Vec::new(), stats: QueryStats::default() };
+            let none = || Answer { found: Vec::new(), stats: QueryStats::default() };
             return Ok((snapshot, (0..n_queries).map(|_| none()).collect()));
         };
         let plan = Plan::new(options, &snapshot, &generation);
         let threads = if options.threads == 1 { 1 } else { self.shared.callers.threads() };
         let size = plan.piece(n_queries, threads, generation.lists());
-        let piece = |i: usize| -> Result<Vec<Answer>> {
+        let piece = |i: usize| -> Result<Vec<Answer<T>>> {
             let mut scratch = self.scratch.lock().pop().unwrap_or_default();
             let numbers = i * size..n_queries.min((i + 1) * size);
             let n = numbers.len();
@@ -188,7 +194,7 @@ impl Index {
             if scratch.is_small(n) {
                 self.scratch.lock().push(scratch);
             }
-            answers
+            answers?.into_iter().map(|answer| answer.resolve(|row| resolve(&snapshot, row))).collect()
         };
         let pieces = n_queries.div_ceil(size);
         let mut answers = try_with_capacity(n_queries, "results")?;
@@ -200,6 +206,14 @@ impl Index {
             }
         }
         Ok((snapshot, answers))
+    }
+}
+
+impl Answer {
+    /// Puts what each row is `resolve`d to into its place.
+    fn resolve<T>(self, resolve: impl Fn(u32) -> Result<T>) -> Result<Answer<T>> {
+        let found = self.found.into_iter().map(|(distance, row)| Ok((distance, resolve(row)?)));
+        Ok(Answer { found: found.collect::<Result<_>>()?, stats: self.stats })
     }
 }
 
@@ -329,6 +343,6 @@ impl Scanner {
         for equal in rows.chunk_by_mut(|a, b| a.0 == b.0).filter(|equal| equal.len() > 1) {
             equal.sort_unstable_by(|a, b| s.compare_ids(a.1, b.1));
         }
-        Ok(Answer { rows, stats })
+        Ok(Answer { found: rows, stats })
     }
 }

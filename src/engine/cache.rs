@@ -13,7 +13,7 @@ use arc_swap::{ArcSwapOption, Guard};
 use parking_lot::Mutex;
 
 use super::options::CacheMode;
-use crate::buffer::Buffer;
+use super::shelf::{Memory, Shelf};
 use crate::kernels::prefetch;
 
 /// Misses of parts for one that fills its slot where the budget is used up.
@@ -22,16 +22,15 @@ const ADMIT: u64 = 16;
 /// What a slot holds.
 pub(super) enum Held {
     /// Plaintext, wiped when dropped.
-    Plain(Buffer),
+    Plain(Memory),
     /// Frames as stored.
-    Sealed(Vec<u8>),
+    Sealed(Memory),
 }
 
 impl Held {
     fn bytes(&self) -> &[u8] {
         match self {
-            Self::Plain(b) => b.bytes(),
-            Self::Sealed(v) => v,
+            Self::Plain(memory) | Self::Sealed(memory) => memory.bytes(),
         }
     }
 
@@ -54,6 +53,8 @@ pub(super) struct Cache {
     mode: CacheMode,
     budget: u64,
     used: AtomicU64,
+    /// Bytes that shelves may hand out.
+    shelved: AtomicU64,
     clocks: Mutex<Clocks>,
 }
 
@@ -86,7 +87,14 @@ impl Clock {
 impl Cache {
     /// A cache of at most `budget` bytes.
     pub(super) fn new(mode: CacheMode, budget: u64) -> Arc<Self> {
-        Arc::new(Self { mode, budget, used: AtomicU64::new(0), clocks: Mutex::default() })
+        Arc::new(Self { mode, budget, used: AtomicU64::new(0), shelved: AtomicU64::new(0), clocks: Mutex::default() })
+    }
+
+    /// A shelf for `bytes`, within half of the budget: what is evicted from a shelf makes no room in memory.
+    fn shelf(&self, bytes: u64) -> Option<Shelf> {
+        let more = |shelved: u64| shelved.checked_add(bytes).filter(|&shelved| shelved <= self.budget / 2);
+        let shelf = Shelf::new(bytes)?;
+        self.shelved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok().then_some(shelf)
     }
 
     /// Evicts until the budget is kept: rows, then codes.
@@ -128,14 +136,17 @@ pub(super) struct Slots {
     cache: Arc<Cache>,
     class: Class,
     slots: Box<[Slot]>,
+    /// Where what is cached is kept while there is room, and the bytes it was made for.
+    shelf: Option<(Shelf, u64)>,
     bytes: AtomicU64,
     misses: AtomicU64,
 }
 
 impl Slots {
-    /// `n` empty slots.
-    pub(super) fn new(cache: &Arc<Cache>, class: Class, n: usize) -> Arc<Self> {
+    /// `n` empty slots. Of `shelved` bytes in all what they hold is kept side by side; 0 = nothing is.
+    pub(super) fn new(cache: &Arc<Cache>, class: Class, n: usize, shelved: u64) -> Arc<Self> {
         Arc::new(Self {
+            shelf: cache.shelf(shelved).map(|shelf| (shelf, shelved)),
             cache: Arc::clone(cache),
             class,
             slots: (0..n).map(|_| Slot::default()).collect(),
@@ -152,6 +163,11 @@ impl Slots {
     /// Whether plaintext or ciphertext is to be inserted.
     pub(super) fn mode(&self) -> CacheMode {
         self.cache.mode
+    }
+
+    /// Where memory for what is to be inserted is taken from first.
+    pub(super) fn shelf(&self) -> Option<&Shelf> {
+        self.shelf.as_ref().map(|(shelf, _)| shelf)
     }
 
     /// What slot `i` holds.
@@ -237,6 +253,9 @@ impl Slots {
 impl Drop for Slots {
     fn drop(&mut self) {
         self.cache.used.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
+        if let Some((_, bytes)) = &self.shelf {
+            self.cache.shelved.fetch_sub(*bytes, Ordering::Relaxed);
+        }
     }
 }
 
@@ -245,14 +264,14 @@ mod tests {
     use super::*;
 
     fn held(n: usize) -> Arc<Held> {
-        Arc::new(Held::Plain(Buffer::zeroed(n, "test").unwrap()))
+        Arc::new(Held::Plain(Memory::zeroed(n, None).unwrap()))
     }
 
     #[test]
     fn the_clock_forgets_owners_that_are_gone() {
         let cache = Cache::new(CacheMode::Plain, 1 << 20);
         for _ in 0..1000 {
-            let slots = Slots::new(&cache, Class::Rows, 10);
+            let slots = Slots::new(&cache, Class::Rows, 10, 0);
             (0..10).for_each(|i| slots.insert(i, held(10)));
         }
         assert!(cache.clocks.lock().rows.entries.len() < 200);
@@ -262,7 +281,7 @@ mod tests {
     #[test]
     fn keeps_its_budget_and_prefers_what_is_used() {
         let cache = Cache::new(CacheMode::Plain, 1000);
-        let slots = Slots::new(&cache, Class::Rows, 100);
+        let slots = Slots::new(&cache, Class::Rows, 100, 0);
         for i in 0..100 {
             slots.insert(i, held(100));
             assert!(cache.used.load(Ordering::Relaxed) <= 1000);
@@ -280,7 +299,7 @@ mod tests {
     #[test]
     fn asking_ahead_is_harmless_whatever_a_slot_holds() {
         let cache = Cache::new(CacheMode::Plain, 1000);
-        let slots = Slots::new(&cache, Class::Rows, 20);
+        let slots = Slots::new(&cache, Class::Rows, 20, 0);
         (0..20).for_each(|i| slots.insert(i, held(100)));
         for i in 0..20 {
             slots.prefetch_slot(i);
@@ -294,7 +313,7 @@ mod tests {
     #[test]
     fn codes_stay_while_there_is_anything_else() {
         let cache = Cache::new(CacheMode::Plain, 1000);
-        let (codes, rows) = (Slots::new(&cache, Class::Codes, 10), Slots::new(&cache, Class::Rows, 100));
+        let (codes, rows) = (Slots::new(&cache, Class::Codes, 10, 0), Slots::new(&cache, Class::Rows, 100, 0));
         (0..5).for_each(|i| codes.insert(i, held(100)));
         (0..100).for_each(|i| rows.insert(i, held(100)));
         assert_eq!((codes.usage().0, rows.usage().0), (500, 500));
@@ -307,7 +326,7 @@ mod tests {
     #[test]
     fn a_part_of_what_is_not_there_fills_its_slot_where_there_is_room_and_seldom_where_not() {
         let cache = Cache::new(CacheMode::Plain, 1000);
-        let slots = Slots::new(&cache, Class::Rows, 100);
+        let slots = Slots::new(&cache, Class::Rows, 100, 0);
         assert!(slots.admits(1000));
         (0..10).for_each(|i| slots.insert(i, held(100)));
         let admitted = (0..160).filter(|_| slots.get(50).is_none() && slots.admits(100)).count();

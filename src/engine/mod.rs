@@ -46,6 +46,7 @@ mod run;
 mod scan;
 mod search;
 mod shared;
+mod shelf;
 mod snapshot;
 mod tail;
 mod tombstones;

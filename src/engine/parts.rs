@@ -46,7 +46,7 @@ impl Parts {
     }
 
     /// Bytes that `len` bytes of plaintext from the border of a frame on take in the store.
-    fn stored(&self, len: usize) -> usize {
+    pub(super) fn stored(&self, len: usize) -> usize {
         len + len.div_ceil(self.payload) * TAG_LEN
     }
 

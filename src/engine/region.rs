@@ -14,7 +14,8 @@ use super::cache::{Cache, Class, Held, Slots};
 use super::cut::Cut;
 use super::options::CacheMode;
 use super::parts::{Parts, Place};
-use crate::buffer::{Buffer, wipe};
+use super::shelf::Memory;
+use crate::buffer::{Buffer, LINE, wipe};
 use crate::crypto::Vault;
 use crate::error::{Error, Result};
 use crate::kernels::prefetch;
@@ -73,7 +74,7 @@ impl Deref for Unit<'_> {
             Self::Scratch(bytes) => return bytes,
         };
         match held {
-            Some(Held::Plain(buffer)) => buffer.bytes(),
+            Some(Held::Plain(memory)) => memory.bytes(),
             Some(Held::Sealed(_)) | None => &[],
         }
     }
@@ -104,13 +105,20 @@ impl Region {
         lens: impl ExactSizeIterator<Item = usize>,
     ) -> Result<Self> {
         let (parts, places) = cut.places(lens)?;
-        let slots = Slots::new(cache, class, places.len());
+        // Each query reads many codes, but few rows.
+        let shelved = match class {
+            Class::Codes => {
+                places.iter().map(|place| parts.stored(place.len as usize).next_multiple_of(LINE) as u64).sum()
+            }
+            Class::Rows => 0,
+        };
+        let slots = Slots::new(cache, class, places.len(), shelved);
         Ok(Self { vault: Arc::clone(vault), parts, units: Units::Cut(places), slots })
     }
 
     /// Reads `blob` frame by frame.
     pub(super) fn by_frame(vault: &Arc<Vault>, cache: &Arc<Cache>, blob: Blob) -> Self {
-        let slots = Slots::new(cache, Class::Rows, blob.frames() as usize);
+        let slots = Slots::new(cache, Class::Rows, blob.frames() as usize, 0);
         Self { vault: Arc::clone(vault), parts: blob.parts(), units: Units::Frames(blob), slots }
     }
 
@@ -133,7 +141,7 @@ impl Region {
             if let Some(Held::Sealed(stored)) = guard.as_deref() {
                 let place = self.place(unit)?;
                 let out = scratch.take(place.len as usize)?;
-                self.parts.open(&self.vault, place, stored, out)?;
+                self.parts.open(&self.vault, place, stored.bytes(), out)?;
                 return Ok(Unit::Scratch(out));
             }
             return Ok(Unit::Cached(guard));
@@ -147,10 +155,10 @@ impl Region {
         let len = place.len as usize;
         match self.slots.mode() {
             CacheMode::Plain => {
-                let mut buffer = Buffer::zeroed(len, "cache")?;
-                self.parts.read(&self.vault, place, buffer.bytes_mut())?;
+                let mut memory = Memory::zeroed(len, self.slots.shelf())?;
+                self.parts.read(&self.vault, place, memory.bytes_mut())?;
                 scratch.opened += len as u64;
-                let held = Arc::new(Held::Plain(buffer));
+                let held = Arc::new(Held::Plain(memory));
                 self.slots.insert(unit, Arc::clone(&held));
                 Ok(Unit::Fresh(held))
             }
@@ -158,6 +166,7 @@ impl Region {
                 let stored = self.parts.fetch(&self.vault, place)?;
                 let out = scratch.take(len)?;
                 self.parts.open(&self.vault, place, &stored, out)?;
+                let stored = Memory::stored(stored, self.slots.shelf());
                 self.slots.insert(unit, Arc::new(Held::Sealed(stored)));
                 Ok(Unit::Scratch(out))
             }
@@ -178,7 +187,7 @@ impl Region {
                 if let Some(Held::Sealed(stored)) = guard.as_deref() {
                     let (_, frames, within) = frames()?;
                     let out = scratch.take(frames.len as usize)?;
-                    self.parts.open(&self.vault, frames, &stored[within], out)?;
+                    self.parts.open(&self.vault, frames, &stored.bytes()[within], out)?;
                     return Ok(Part { unit: Unit::Scratch(out), at: offset, len });
                 }
                 Unit::Cached(guard)

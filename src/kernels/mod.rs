@@ -25,6 +25,7 @@ mod bounds;
 mod codes;
 mod halves;
 mod level;
+mod pages;
 mod panels;
 mod portable;
 mod pq;
@@ -36,6 +37,7 @@ mod tests;
 pub use bounds::{Finish, pack_factors, unpack_factors};
 pub use codes::{CodeQuery, code_bytes, get_codes, group_dims, put_codes};
 pub use level::{Level, at, best};
+pub use pages::{HUGE_PAGE, huge_pages};
 pub use panels::{Best, Panels};
 pub use prefetch::prefetch;
 

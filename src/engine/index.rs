@@ -209,7 +209,7 @@ impl Index {
     }
 
     /// Makes `manifest` the newest, with `puts`, in one durable step; deletes what was retired and is unused now.
-    pub(super) fn commit(&self, writer: &mut WriterState, manifest: Manifest, puts: &[Sealed]) -> Result<u64> {
+    pub(super) fn commit(&self, writer: &mut WriterState, manifest: Manifest, puts: Vec<Sealed>) -> Result<u64> {
         let (unused, kept): (Vec<_>, Vec<_>) =
             std::mem::take(&mut writer.retired).into_iter().partition(|r| (r.unused)());
         writer.retired = kept;

@@ -111,7 +111,7 @@ impl Index {
             puts.push(sealed);
         }
         puts.extend(rebuilt.iter().flat_map(|r| r.drafts.take_waiting()));
-        let committed = self.commit(&mut writer, manifest, &puts);
+        let committed = self.commit(&mut writer, manifest, puts);
         if committed.is_ok() || self.vault.in_doubt() {
             rebuilt.iter().for_each(|r| r.drafts.keep());
         }

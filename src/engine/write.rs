@@ -162,7 +162,7 @@ impl Index {
         self.ids.write().reserve(delta.ids.len())?;
         manifest.deltas.push(delta.object.clone());
         load::push(&mut next, delta)?;
-        next.seq = self.commit(writer, manifest, &[sealed])?;
+        next.seq = self.commit(writer, manifest, vec![sealed])?;
         let live = {
             let mut ids = self.ids.write();
             load::apply(&mut next, &mut ids, &deleted, &tags);

@@ -148,8 +148,10 @@ impl Index {
             let Config { metric, vector_precision, .. } = next.config;
             next.generation = Some(Arc::new(Generation::untrained(metric.similarity(), vector_precision, dimension)?));
         }
-        let code = || match &next.generation {
-            Some(g) => current.tail.append(g, &self.shared.callers, current.end, writes.vectors.f32s()),
+        let mut code = || match &next.generation {
+            Some(g) => {
+                current.tail.append(g, &self.shared.callers, current.end, writes.vectors.f32s(), &mut writer.spare)
+            }
             None => Ok(current.tail.clone()),
         };
         let seal = || writes.seal(&self.vault);

@@ -129,7 +129,7 @@ fn durable(folder: &Path) {
     let (batch, manifest) = (vec![1u8; 1500], vec![2u8; 3000]);
     let commit = || {
         let sealed = vault.seal(Kind::Delta, FrameSize::K4, &batch).unwrap();
-        vault.commit(&manifest, &[sealed], &[]).unwrap();
+        vault.commit(&manifest, vec![sealed], &[]).unwrap();
     };
     // The same bytes written over in a file that has its length already, as the log has after its first round.
     let mut file =

@@ -298,7 +298,7 @@ impl Sealing {
     }
 
     fn head(&mut self) {
-        self.vault.commit(&self.manifest, &[], &[]).unwrap();
+        self.vault.commit(&self.manifest, vec![], &[]).unwrap();
     }
 
     fn copy(&self) {

@@ -33,7 +33,7 @@ fn small(backend: &Backend) -> (Vault, Vec<(ObjectRef, Vec<u8>)>) {
         objects.push((sealed.reference.clone(), plain));
         puts.push(sealed);
     }
-    vault.commit(b"second", &puts, &[]).unwrap();
+    vault.commit(b"second", puts, &[]).unwrap();
     (vault, objects)
 }
 
@@ -385,14 +385,14 @@ fn a_store_that_goes_back_or_forks_is_found_out() {
     let (vault, _) = small(&backend);
     let id = vault.uuid();
     let second = store.with_space(id, |s| s.clone()).unwrap();
-    vault.commit(b"third", &[], &[]).unwrap();
+    vault.commit(b"third", vec![], &[]).unwrap();
     let third = store.with_space(id, |s| s.clone()).unwrap();
     let show = |space: &crate::store::memory::Space| store.with_space(id, |s| *s = space.clone()).unwrap();
 
     show(&second);
     assert!(matches!(vault.load(), Err(Error::Rollback { seen: 3, got: 2 })));
     assert!(matches!(vault.newer(), Err(Error::Rollback { seen: 3, got: 2 })));
-    assert!(matches!(vault.commit(b"no", &[], &[]), Err(Error::Fenced)));
+    assert!(matches!(vault.commit(b"no", vec![], &[]), Err(Error::Fenced)));
     // The old head under the new number.
     store.with_space(id, |s| s.head.seq = 3);
     assert!(corrupt(vault.load()));
@@ -400,9 +400,9 @@ fn a_store_that_goes_back_or_forks_is_found_out() {
     // Another writer goes on from the second head: same numbers, another history.
     show(&second);
     let (twin, _) = Vault::open(&backend, "x", &KEY).unwrap();
-    twin.commit(b"other third", &[], &[]).unwrap();
+    twin.commit(b"other third", vec![], &[]).unwrap();
     assert!(matches!(vault.load(), Err(Error::Rollback { seen: 3, got: 3 })));
-    twin.commit(b"other fourth", &[], &[]).unwrap();
+    twin.commit(b"other fourth", vec![], &[]).unwrap();
     assert!(matches!(vault.load(), Err(Error::Rollback { seen: 3, got: 4 })));
 
     // The true history is still followed, also over several heads at once.
@@ -410,14 +410,14 @@ fn a_store_that_goes_back_or_forks_is_found_out() {
     assert_eq!(&vault.load().unwrap().bytes[..], b"third");
     let (writer, _) = Vault::open(&backend, "x", &KEY).unwrap();
     assert!(!vault.newer().unwrap());
-    writer.commit(b"fourth", &[], &[]).unwrap();
-    writer.commit(b"fifth", &[], &[]).unwrap();
+    writer.commit(b"fourth", vec![], &[]).unwrap();
+    writer.commit(b"fifth", vec![], &[]).unwrap();
     assert!(vault.newer().unwrap());
     assert_eq!(vault.load().unwrap().seq, 5);
     // And the loser of a race is fenced without having changed anything.
     let late = Vault::open(&backend, "x", &KEY).unwrap().0;
-    writer.commit(b"sixth", &[], &[]).unwrap();
-    assert!(matches!(late.commit(b"no", &[], &[]), Err(Error::Fenced)));
+    writer.commit(b"sixth", vec![], &[]).unwrap();
+    assert!(matches!(late.commit(b"no", vec![], &[]), Err(Error::Fenced)));
     assert_eq!(reopen(&backend).unwrap(), b"sixth");
 }
 
@@ -486,16 +486,16 @@ fn a_stuck_random_generator_repeats_nothing() {
         assert!(names.insert(sealed.reference.name()));
         assert!(names.insert(Name(object::part(&sealed.reference.salt, 0))));
         if i % 20 == 0 {
-            vault.commit(b"always the same", &[sealed], &[]).unwrap();
+            vault.commit(b"always the same", vec![sealed], &[]).unwrap();
         }
     }
     // A machine restored from its image goes on from the same state.
     let image = store.with_space(vault.uuid(), |s| s.clone()).unwrap();
     let (one, _) = Vault::open(&backend, "x", &KEY).unwrap();
-    one.commit(b"after the image", &[], &[]).unwrap();
+    one.commit(b"after the image", vec![], &[]).unwrap();
     store.with_space(vault.uuid(), |s| *s = image);
     let (two, _) = Vault::open(&backend, "x", &KEY).unwrap();
-    two.commit(b"after the image", &[], &[]).unwrap();
+    two.commit(b"after the image", vec![], &[]).unwrap();
     let (_, another) = bench();
     small(&another);
     STUCK.set(None);
@@ -511,7 +511,7 @@ fn no_plaintext_reaches_the_store_and_sizes_tell_only_frames() {
         .map(|len| {
             let plain: Vec<u8> = marker.iter().copied().cycle().take(len).collect();
             let sealed = vault.seal(Kind::Payload, FrameSize::K4, &plain).unwrap();
-            vault.commit(&plain, &[sealed], &[]).unwrap();
+            vault.commit(&plain, vec![sealed], &[]).unwrap();
             vault.stored_bytes().unwrap()
         })
         .collect();
@@ -558,7 +558,7 @@ fn scenario(backend: &Backend) -> (Vec<Vec<u8>>, Option<Failed>) {
             let old: Vec<ObjectRef> = if round == 2 { live.drain(..1).collect() } else { vec![] };
             live.extend([sealed.reference.clone(), early.reference.clone()]);
             live.iter().for_each(|r| r.write(&mut manifest));
-            let done = vault.put(&early).and_then(|()| vault.commit(&manifest, &[sealed], &old));
+            let done = vault.put(&early).and_then(|()| vault.commit(&manifest, vec![sealed], &old));
             done.map_err(|e| (manifest.clone(), e))?;
             acked.push(manifest);
         }
@@ -593,7 +593,7 @@ fn a_fault_at_any_call_loses_nothing_that_was_acknowledged() {
                     live.iter().for_each(|r| vault.verify(r).unwrap());
                     vault.sweep(&live).unwrap();
                     assert_eq!(vault.stored_bytes().unwrap(), live.iter().map(ObjectRef::stored_bytes).sum::<u64>());
-                    vault.commit(b"goes on", &[], &[]).unwrap();
+                    vault.commit(b"goes on", vec![], &[]).unwrap();
                 }
             }
             if !reached {
@@ -611,12 +611,12 @@ fn a_commit_that_was_applied_but_not_acknowledged_is_followed() {
     let vault = Vault::create(&backend, "x", &KEY, b"1").unwrap();
     // The store says it failed, and answers when it is asked: acknowledged after all.
     store.plant(0, Fault::Applied);
-    assert_eq!(vault.commit(b"2", &[], &[]).unwrap(), 2);
+    assert_eq!(vault.commit(b"2", vec![], &[]).unwrap(), 2);
     // It failed and is gone for a while: an error now, and the next commit goes on from what is there.
     store.plant(0, Fault::Dead);
-    assert!(matches!(vault.commit(b"3", &[], &[]), Err(Error::Io { .. })));
+    assert!(matches!(vault.commit(b"3", vec![], &[]), Err(Error::Io { .. })));
     store.heal();
-    assert_eq!(vault.commit(b"three", &[], &[]).unwrap(), 3);
+    assert_eq!(vault.commit(b"three", vec![], &[]).unwrap(), 3);
     assert_eq!(&vault.load().unwrap().bytes[..], b"three");
 }
 

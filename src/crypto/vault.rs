@@ -294,17 +294,17 @@ impl Vault {
     /// One durable step: stores `puts`, removes `deletes`, and makes `manifest` the newest. Returns its number.
     /// [`Error::Fenced`] when another writer committed since. After any other error the step happened wholly or not at
     /// all; the next commit of this vault finds out which and follows it.
-    pub fn commit(&self, manifest: &[u8], puts: &[Sealed], deletes: &[ObjectRef]) -> Result<u64> {
+    pub fn commit(&self, manifest: &[u8], puts: Vec<Sealed>, deletes: &[ObjectRef]) -> Result<u64> {
         self.keys.check_pid()?;
         let mut state = self.state.lock();
         self.settle(&mut state)?;
         let seq = state.seq + 1;
         let bytes = head::seal(self.place(seq), &self.keys, &state.slots, &state.digest, manifest)?;
         let digest = sha256(&bytes);
-        let puts: Vec<(Name, &[u8])> = puts.iter().map(|s| (s.reference.name, &s.bytes[..])).collect();
+        let puts: Vec<(Name, Vec<u8>)> = puts.into_iter().map(|s| (s.reference.name, s.bytes)).collect();
         let deletes: Vec<Name> = deletes.iter().map(|r| r.name).collect();
         self.own.lock().extend(puts.iter().map(|(name, _)| *name));
-        match self.store.commit(self.id, state.seq, &bytes, &puts, &deletes) {
+        match self.store.commit_owned(self.id, state.seq, &bytes, puts, &deletes) {
             Ok(()) => {}
             Err(
                 e @ (Error::Fenced | Error::NotFound { .. } | Error::AlreadyExists { .. } | Error::ReadOnly { .. }),

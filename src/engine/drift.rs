@@ -86,7 +86,7 @@ impl Index {
         }
         let mut manifest = writer.manifest.clone();
         let gone = manifest.generation.replace(sealed.reference.clone());
-        let seq = self.commit(&mut writer, manifest, &[sealed])?;
+        let seq = self.commit(&mut writer, manifest, vec![sealed])?;
         let next = Snapshot { seq, generation: Some(generation), ..(*current).clone() };
         // Rows stay as they are, so the id map does.
         self.snapshot.store(Arc::new(next));

@@ -24,6 +24,7 @@ use super::results::UpsertResult;
 use super::search::QueryScratch;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
+use super::tail::Spare;
 use super::write::{Op, Request};
 use crate::buffer::Wiped;
 use crate::crypto::{ObjectRef, Sealed, Vault};
@@ -65,6 +66,8 @@ pub struct Index {
 /// What only a committer touches.
 pub(super) struct WriterState {
     pub(super) manifest: Manifest,
+    /// What the next append to the tail may write over.
+    pub(super) spare: Spare,
     retired: Vec<Retired>,
 }
 
@@ -84,7 +87,7 @@ impl Index {
             snapshot: ArcSwap::from_pointee(loaded.snapshot),
             ids: RwLock::new(loaded.ids),
             model: loaded.manifest.model.clone(),
-            writer: Mutex::new(WriterState { manifest: loaded.manifest, retired: Vec::new() }),
+            writer: Mutex::new(WriterState { manifest: loaded.manifest, spare: Spare::default(), retired: Vec::new() }),
             queue: Mutex::default(),
             merging: Mutex::default(),
             pinned_runs: AtomicUsize::new(0),
@@ -209,7 +212,7 @@ impl Index {
     }
 
     /// Makes `manifest` the newest, with `puts`, in one durable step; deletes what was retired and is unused now.
-    pub(super) fn commit(&self, writer: &mut WriterState, manifest: Manifest, puts: &[Sealed]) -> Result<u64> {
+    pub(super) fn commit(&self, writer: &mut WriterState, manifest: Manifest, puts: Vec<Sealed>) -> Result<u64> {
         let (unused, kept): (Vec<_>, Vec<_>) =
             std::mem::take(&mut writer.retired).into_iter().partition(|r| (r.unused)());
         writer.retired = kept;

@@ -11,6 +11,7 @@ use super::manifest::{Config, Manifest};
 use super::run::Run;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
+use super::tail::Spare;
 use super::tombstones::Tombstones;
 use crate::crypto::{ObjectRef, Vault};
 use crate::error::{Error, Result};
@@ -154,7 +155,8 @@ fn code(shared: &Shared, snapshot: &mut Snapshot, delta: &Delta) -> Result<()> {
     if delta.vectors.len() != delta.ids.len() * generation.quantizer.dim() * 4 {
         return Err(Error::Corrupt { what: "delta" });
     }
-    snapshot.tail = snapshot.tail.append(generation, &shared.exec, snapshot.end, delta.vectors.f32s())?;
+    let vectors = delta.vectors.f32s();
+    snapshot.tail = snapshot.tail.append(generation, &shared.exec, snapshot.end, vectors, &mut Spare::default())?;
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use super::index::{Index, Retired};
 use super::rebuild::{DROPPED, Rebuilt};
 use super::run::Run;
 use super::snapshot::Snapshot;
-use super::tail::Tail;
+use super::tail::{Spare, Tail};
 use super::{blob, load};
 use crate::crypto::{Kind, Sealed};
 use crate::error::Result;
@@ -82,9 +82,12 @@ impl Index {
             keep_run(&mut next, &mut moves, *base, run)?;
         }
         next.tail = Tail::default();
+        // The spare chunks would keep the chains of the old tail.
+        writer.spare = Spare::default();
         for (base, delta) in &current.deltas[gone_deltas..] {
             moves.kept.push((*base, base + delta.len(), next.end));
-            next.tail = next.tail.append(&g, &self.shared.callers, next.end, delta.vectors.f32s())?;
+            next.tail =
+                next.tail.append(&g, &self.shared.callers, next.end, delta.vectors.f32s(), &mut writer.spare)?;
             next.deltas.push((next.end, Arc::clone(delta)));
             next.end = load::grow(next.end, delta.len())?;
         }
@@ -111,7 +114,7 @@ impl Index {
             puts.push(sealed);
         }
         puts.extend(rebuilt.iter().flat_map(|r| r.drafts.take_waiting()));
-        let committed = self.commit(&mut writer, manifest, &puts);
+        let committed = self.commit(&mut writer, manifest, puts);
         if committed.is_ok() || self.vault.in_doubt() {
             rebuilt.iter().for_each(|r| r.drafts.keep());
         }

@@ -148,8 +148,10 @@ impl Index {
             let Config { metric, vector_precision, .. } = next.config;
             next.generation = Some(Arc::new(Generation::untrained(metric.similarity(), vector_precision, dimension)?));
         }
-        let code = || match &next.generation {
-            Some(g) => current.tail.append(g, &self.shared.callers, current.end, writes.vectors.f32s()),
+        let mut code = || match &next.generation {
+            Some(g) => {
+                current.tail.append(g, &self.shared.callers, current.end, writes.vectors.f32s(), &mut writer.spare)
+            }
             None => Ok(current.tail.clone()),
         };
         let seal = || writes.seal(&self.vault);
@@ -162,7 +164,7 @@ impl Index {
         self.ids.write().reserve(delta.ids.len())?;
         manifest.deltas.push(delta.object.clone());
         load::push(&mut next, delta)?;
-        next.seq = self.commit(writer, manifest, &[sealed])?;
+        next.seq = self.commit(writer, manifest, vec![sealed])?;
         let live = {
             let mut ids = self.ids.write();
             load::apply(&mut next, &mut ids, &deleted, &tags);
@@ -202,9 +204,19 @@ struct Merged {
     deleted: IdColumn,
 }
 
+/// The tags of `column`, and which of its ids the index holds. Looked up in a row, with nothing between that waits for an
+/// answer: the map is larger than the caches near the core, and so the CPU fetches several places of it at once.
+fn looked_up(current: &Snapshot, ids: &IdMap, column: &IdColumn) -> Result<Vec<(u32, bool)>> {
+    let mut found: Vec<(u32, bool)> = try_with_capacity(column.len(), "delta")?;
+    found.extend((0..column.len()).map(|i| (ids.tag(column.get(i)), false)));
+    for (i, (tag, held)) in found.iter_mut().enumerate() {
+        *held = ids.find_tagged(*tag, column.get(i), |row| current.id(row)).is_some();
+    }
+    Ok(found)
+}
+
 /// Plays the group's requests in order against the ids that the index holds.
 fn merge(current: &Snapshot, ids: &IdMap, group: &[Request]) -> Result<(Merged, Vec<Outcome>)> {
-    let held = |tag: u32, id: &[u8]| ids.find_tagged(tag, id, |row| current.id(row)).is_some();
     let most: usize = group.iter().map(|request| request.op.ids().len()).sum();
     let mut last: HashTable<Word<'_>> = HashTable::new();
     let needed = (most * size_of::<Word<'_>>()) as u64;
@@ -221,9 +233,8 @@ fn merge(current: &Snapshot, ids: &IdMap, group: &[Request]) -> Result<(Merged, 
         let out = &mut outcomes[r];
         let upsert = matches!(request.op, Op::Upsert(_));
         let column = request.op.ids();
-        for i in 0..column.len() {
+        for (i, (tag, held)) in looked_up(current, ids, column)?.into_iter().enumerate() {
             let id = column.get(i);
-            let tag = ids.tag(id);
             let word = last.find_mut(spread(tag), |word| word.tag == tag && word.id == id);
             let before = word.as_ref().map(|word| word.item);
             let item = upsert.then_some(order.len());
@@ -234,7 +245,7 @@ fn merge(current: &Snapshot, ids: &IdMap, group: &[Request]) -> Result<(Merged, 
                         _ => out.updated += 1,
                     },
                     Some(None) => out.inserted += 1,
-                    None if held(tag, id) => out.updated += 1,
+                    None if held => out.updated += 1,
                     None => out.inserted += 1,
                 }
                 order.push(Some((r as u32, i as u32)));
@@ -243,11 +254,11 @@ fn merge(current: &Snapshot, ids: &IdMap, group: &[Request]) -> Result<(Merged, 
                 match before {
                     Some(None) => continue,
                     Some(Some(before)) => order[before] = None,
-                    None if held(tag, id) => {}
+                    None if held => {}
                     None => continue,
                 }
                 // Replacing marks the old row by itself; only an id that ends absent, or did before, is listed.
-                if held(tag, id) {
+                if held {
                     deleted.push(id);
                 }
                 out.deleted += 1;

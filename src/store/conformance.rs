@@ -76,28 +76,45 @@ fn a_space_is_made_with_its_first_objects_or_not_at_all() {
     });
 }
 
+/// A commit in space [`A`], of objects that are lent or handed over.
+type Commit = fn(&dyn Store, u64, &[u8], &[(Name, &[u8])], &[Name]) -> Result<(), Error>;
+
+const COMMITS: [Commit; 2] = [
+    |s, seq, head, puts, deletes| s.commit(A, seq, head, puts, deletes),
+    |s, seq, head, puts, deletes| {
+        let puts = puts.iter().map(|(name, bytes)| (*name, bytes.to_vec())).collect();
+        s.commit_owned(A, seq, head, puts, deletes)
+    },
+];
+
 #[test]
 fn a_commit_is_whole_or_nothing_and_wins_its_number_once() {
-    each(|s| {
-        s.create_space("i", A, b"1", &[]).unwrap();
-        s.put_new(A, name(0), b"old").unwrap();
-        let (x, y) = (bytes(1, 5000), bytes(2, 300_000));
-        s.commit(A, 1, b"2", &[(name(1), &x), (name(2), &y)], &[name(0), name(99)]).unwrap();
-        assert_eq!(s.head(A).unwrap().unwrap().seq, 2);
-        assert!(matches!(s.get(A, name(0), 0, &mut [0; 3]), Err(Error::NotFound { .. })));
-        // Stale, and a name that is taken: nothing of either step is there afterwards.
-        assert!(matches!(s.commit(A, 1, b"no", &[(name(3), &x)], &[name(1)]), Err(Error::Fenced)));
-        assert!(matches!(s.commit(A, 3, b"no", &[(name(3), &x)], &[name(1)]), Err(Error::Fenced)));
-        let taken = s.commit(A, 2, b"no", &[(name(3), &x), (name(1), &y)], &[name(2)]);
-        assert!(matches!(taken, Err(Error::AlreadyExists { .. })));
-        assert!(matches!(s.len(A, name(3)), Err(Error::NotFound { .. })));
-        assert_eq!(s.head(A).unwrap().unwrap().bytes, b"2");
-        let mut list = s.list(A).unwrap();
-        list.sort();
-        let mut expected = [(name(1), 5000), (name(2), 300_000)];
-        expected.sort();
-        assert_eq!(list, expected);
-    });
+    for commit in COMMITS {
+        each(|s| {
+            s.create_space("i", A, b"1", &[]).unwrap();
+            s.put_new(A, name(0), b"old").unwrap();
+            let (x, y) = (bytes(1, 5000), bytes(2, 300_000));
+            commit(s, 1, b"2", &[(name(1), &x), (name(2), &y)], &[name(0), name(99)]).unwrap();
+            assert_eq!(s.head(A).unwrap().unwrap().seq, 2);
+            assert!(matches!(s.get(A, name(0), 0, &mut [0; 3]), Err(Error::NotFound { .. })));
+            let mut read = vec![0; y.len()];
+            s.get(A, name(2), 0, &mut read).unwrap();
+            assert!(read == y);
+            // Stale, and a name that is taken or comes twice: nothing of any step is there afterwards.
+            assert!(matches!(commit(s, 1, b"no", &[(name(3), &x)], &[name(1)]), Err(Error::Fenced)));
+            assert!(matches!(commit(s, 3, b"no", &[(name(3), &x)], &[name(1)]), Err(Error::Fenced)));
+            for puts in [[(name(3), &x[..]), (name(1), &y)], [(name(3), &x), (name(3), &y)]] {
+                assert!(matches!(commit(s, 2, b"no", &puts, &[name(2)]), Err(Error::AlreadyExists { .. })));
+            }
+            assert!(matches!(s.len(A, name(3)), Err(Error::NotFound { .. })));
+            assert_eq!(s.head(A).unwrap().unwrap().bytes, b"2");
+            let mut list = s.list(A).unwrap();
+            list.sort();
+            let mut expected = [(name(1), 5000), (name(2), 300_000)];
+            expected.sort();
+            assert_eq!(list, expected);
+        });
+    }
 }
 
 #[test]

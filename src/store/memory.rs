@@ -107,6 +107,23 @@ impl Store for MemoryStore {
         puts: &[(Name, &[u8])],
         deletes: &[Name],
     ) -> Result<()> {
+        self.commit_owned(
+            id,
+            expect_seq,
+            head,
+            puts.iter().map(|(name, bytes)| (*name, bytes.to_vec())).collect(),
+            deletes,
+        )
+    }
+
+    fn commit_owned(
+        &self,
+        id: SpaceId,
+        expect_seq: u64,
+        head: &[u8],
+        puts: Vec<(Name, Vec<u8>)>,
+        deletes: &[Name],
+    ) -> Result<()> {
         let mut inner = self.inner.write();
         let space = inner.spaces.get_mut(&id).ok_or(NO_SPACE)?;
         if space.head.seq != expect_seq {
@@ -116,9 +133,7 @@ impl Store for MemoryStore {
         if (0..puts.len()).any(|i| space.objects.contains_key(&puts[i].0) || twice(i)) {
             return Err(Error::AlreadyExists { what: "object" });
         }
-        for (name, bytes) in puts {
-            space.objects.insert(*name, Arc::new(bytes.to_vec()));
-        }
+        space.objects.extend(puts.into_iter().map(|(name, bytes)| (name, Arc::new(bytes))));
         for name in deletes {
             space.objects.remove(name);
         }

@@ -92,6 +92,19 @@ pub trait Store: Send + Sync {
     fn commit(&self, id: SpaceId, expect_seq: u64, head: &[u8], puts: &[(Name, &[u8])], deletes: &[Name])
     -> Result<()>;
 
+    /// As [`commit`](Self::commit), of objects that are handed over: a store that keeps them as they are need not copy them.
+    fn commit_owned(
+        &self,
+        id: SpaceId,
+        expect_seq: u64,
+        head: &[u8],
+        puts: Vec<(Name, Vec<u8>)>,
+        deletes: &[Name],
+    ) -> Result<()> {
+        let borrowed: Vec<(Name, &[u8])> = puts.iter().map(|(name, bytes)| (*name, &bytes[..])).collect();
+        self.commit(id, expect_seq, head, &borrowed, deletes)
+    }
+
     /// Adds an object, durable when `Ok`. [`Error::AlreadyExists`] when the name is taken.
     fn put_new(&self, id: SpaceId, name: Name, bytes: &[u8]) -> Result<()>;
 

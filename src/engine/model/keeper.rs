@@ -93,7 +93,7 @@ impl Keeper {
     }
 
     /// One durable step from the record that was seen to what `change` makes of it.
-    fn change(&self, puts: &[Sealed], change: impl FnOnce(&mut Record)) -> Result<()> {
+    fn change(&self, puts: Vec<Sealed>, change: impl FnOnce(&mut Record)) -> Result<()> {
         let mut record = self.record.lock();
         let mut next = record.clone();
         change(&mut next);
@@ -114,7 +114,7 @@ impl Keeper {
         self.check_training()?;
         let sealed = self.vault.seal(Kind::Model, frame_for(trained.bytes.len()), &trained.bytes)?;
         let object = sealed.reference.clone();
-        self.change(&[sealed], |record| {
+        self.change(vec![sealed], |record| {
             let old = std::mem::replace(&mut record.info, trained.info.clone());
             record.info.state = ModelState::Created;
             record.info.finished_at = now;
@@ -128,7 +128,7 @@ impl Keeper {
     /// From TRAINING to FAILED.
     pub(super) fn failed(&self, code: FailureCode, why: &str, now: u64) -> Result<()> {
         self.check_training()?;
-        self.change(&[], |record| {
+        self.change(vec![], |record| {
             record.info.state = ModelState::Failed;
             record.info.failure = Some(code);
             record.info.error = why.to_owned();
@@ -138,7 +138,7 @@ impl Keeper {
 
     /// Writes down which indexes were made from the model.
     pub(super) fn set_uses(&self, uses: Vec<Use>) -> Result<()> {
-        self.change(&[], |record| record.uses = uses)
+        self.change(vec![], |record| record.uses = uses)
     }
 
     /// Removes the model.

@@ -338,8 +338,9 @@ fn a_file_flipped_or_cut_anywhere_gives_the_truth_or_an_error() {
         let vault = Vault::create(&backend, "index", &KEY, b"").unwrap();
         let plain = |n: u8| vec![n; 3000 * usize::from(n)];
         let sealed: Vec<_> = (1..6).map(|n| vault.seal(Kind::Delta, FrameSize::K4, &plain(n)).unwrap()).collect();
-        vault.commit(b"manifest", &sealed, &[]).unwrap();
-        sealed.into_iter().zip(1..6).map(|(s, n)| (s.reference, plain(n))).collect()
+        let references: Vec<_> = sealed.iter().map(|s| s.reference.clone()).collect();
+        vault.commit(b"manifest", sealed, &[]).unwrap();
+        references.into_iter().zip((1..6).map(plain)).collect()
     };
     read_through(&path, &live).unwrap();
     let good = std::fs::read(&path).unwrap();

@@ -53,7 +53,7 @@ impl ByteSpace {
         let taken = n.min(FIT_ROWS).min((FIT_VALUES / dim).max(FIT_LEAST));
         let sample = |i: usize| &rows[i * n / taken * dim..][..dim];
         let reach = |mean: &[f32]| -> Vec<f32> {
-            let spread = |i| sample(i).iter().zip(mean).fold(0f32, |most, (x, m)| most.max((x - m).abs()));
+            let spread = |i| farthest(sample(i), mean);
             (0..taken).map(spread).collect()
         };
         let mut mean = mean_of(dim, (0..taken).map(sample));
@@ -112,6 +112,22 @@ fn mean_of<'a>(dim: usize, rows: impl Iterator<Item = &'a [f32]>) -> Vec<f32> {
     sums.iter().map(|sum| (sum / count.max(1) as f64) as f32).collect()
 }
 
+/// The greatest distance of a value of `row` from that of `from`. Each lane has a maximum of its own: a single chain waits
+/// for itself.
+fn farthest(row: &[f32], from: &[f32]) -> f32 {
+    let mut most = [0f32; 16];
+    let mut take = |row: &[f32], from: &[f32]| {
+        for ((most, x), m) in most.iter_mut().zip(row).zip(from) {
+            let distance = (x - m).abs();
+            *most = if distance > *most { distance } else { *most };
+        }
+    };
+    let ((rows, rest), (froms, rest_from)) = (row.as_chunks::<16>(), from.as_chunks::<16>());
+    rows.iter().zip(froms).for_each(|(row, from)| take(row, from));
+    take(rest, rest_from);
+    most.into_iter().fold(0.0, f32::max)
+}
+
 /// 1.5 times what all rows but the possible outliers reach; no limit when those rows are equal.
 fn common_reach(reached: &[f32]) -> f32 {
     let mut reached = reached.to_vec();
@@ -139,7 +155,8 @@ impl ByteCentroids {
         let mut codes: Vec<i8> = try_zeroed(n * stride(dim), "byte centroids")?;
         let mut biases: Vec<i32> = try_zeroed(n, "byte centroids")?;
         let mut norms: Vec<i32> = try_zeroed(n, "byte centroids")?;
-        let greatest = centroids.iter().fold(0f32, |most, c| most.max(c.abs()));
+        let zero = vec![0f32; dim];
+        let greatest = centroids.chunks_exact(dim).map(|c| farthest(c, &zero)).fold(0f32, f32::max);
         let top = greatest_code(dim);
         let factor = if greatest > 1e-3 { top / greatest } else { 1.0 };
         for (i, (centroid, codes)) in centroids.chunks_exact(dim).zip(codes.chunks_exact_mut(stride(dim))).enumerate() {
@@ -176,15 +193,16 @@ impl ByteCentroids {
         f64::from(self.factor)
     }
 
-    /// Puts centroid `i` at `position` of `panels`.
-    pub(crate) fn pack(&self, i: usize, position: usize, panels: &mut Panels) {
-        panels.set(position, &self.codes(i)[..self.dim], self.biases[i]);
+    /// Puts the centroids `ids` into `panels`, each at its position in `ids`.
+    pub(crate) fn pack(&self, ids: &[u32], panels: &mut Panels) {
+        panels.fill(ids, &self.codes, stride(self.dim), |i| self.biases[i as usize]);
     }
 
     /// All centroids, packed at their own positions.
     pub(crate) fn panels(&self) -> Result<Panels> {
         let mut panels = Panels::new(self.len(), self.dim)?;
-        (0..self.len()).for_each(|i| self.pack(i, i, &mut panels));
+        let ids: Vec<u32> = (0..self.len() as u32).collect();
+        self.pack(&ids, &mut panels);
         Ok(panels)
     }
 }

@@ -115,7 +115,7 @@ fn byte_scores_are_distances() {
                 let mut out = [Best::default()];
                 for (i, c) in rows.chunks_exact(dim).take(20).enumerate() {
                     let mut panels = crate::kernels::Panels::new(1, dim).unwrap();
-                    centroids.pack(i, 0, &mut panels);
+                    centroids.pack(&[i as u32], &mut panels);
                     kernels.assign(&bytes, stride(dim), &[0], &panels, &mut out);
                     let units = f64::from(norm) - 2.0 * f64::from(out[0].score) / centroids.factor();
                     let found = units * f64::from(space.step()).powi(2);

@@ -96,6 +96,32 @@ impl Panels {
         self.bias[position] = bias;
     }
 
+    /// Puts a centroid at every position: `ids[p]` at `p`, its codes at `ids[p] * stride` of `codes`, padded with 0 to
+    /// whole groups. As [`Panels::set`] of each, but four centroids at a time, so that whole registers move.
+    pub fn fill(&mut self, ids: &[u32], codes: &[i8], stride: usize, bias: impl Fn(u32) -> i32) {
+        assert_eq!(ids.len(), self.len, "one centroid a position");
+        let (groups, bytes) = (self.groups(), self.panel_bytes());
+        assert!(
+            stride.is_multiple_of(GROUP) && stride >= groups * GROUP,
+            "stride {stride} for {} dimensions",
+            self.dim
+        );
+        let centroid = |id: u32| &codes[id as usize * stride..][..groups * GROUP];
+        for (panel, ids) in self.codes.bytes_mut().chunks_exact_mut(bytes).zip(ids.chunks(WIDTH)) {
+            let places: &mut [[Quad; WIDTH / 4]] = bytemuck::cast_slice_mut(panel);
+            let (fours, rest) = ids.as_chunks::<4>();
+            for (c, &four) in fours.iter().enumerate() {
+                interleave(four.map(centroid), places, c);
+            }
+            for (lane, &id) in rest.iter().enumerate() {
+                for (place, group) in places.iter_mut().zip(centroid(id).as_chunks::<GROUP>().0) {
+                    place[fours.len()][lane] = bytemuck::cast(*group);
+                }
+            }
+        }
+        self.bias.iter_mut().zip(ids).for_each(|(place, &id)| *place = bias(id));
+    }
+
     /// Number of centroids.
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "there is at least one")]
@@ -138,6 +164,25 @@ impl Panels {
 
     fn panel_bytes(&self) -> usize {
         self.groups() * PANEL_GROUP
+    }
+}
+
+/// One group of four centroids that follow each other.
+type Quad = [u32; 4];
+
+/// Writes four centroids as quad `at` of every group: a transposition of 4 x 4 words at a time.
+#[inline]
+fn interleave(four: [&[i8]; 4], places: &mut [[Quad; WIDTH / 4]], at: usize) {
+    let four = four.map(|codes| codes.as_chunks::<GROUP>().0.as_chunks::<4>());
+    let (steps, rest) = places.as_chunks_mut::<4>();
+    for (s, places) in steps.iter_mut().enumerate() {
+        let [a, b, c, d]: [Quad; 4] = four.map(|(steps, _)| bytemuck::cast(steps[s]));
+        for g in 0..4 {
+            places[g][at] = [a[g], b[g], c[g], d[g]];
+        }
+    }
+    for (g, place) in rest.iter_mut().enumerate() {
+        place[at] = four.map(|(_, rest)| bytemuck::cast(rest[g]));
     }
 }
 

@@ -13,7 +13,7 @@ use crate::rng::{Rng, sample_indices};
 /// Rows that pass a panel together (they stay in the L1 cache).
 const ROWS: usize = 480;
 /// Products between two looks at the watch: a millisecond with VNNI, 30 ms without any SIMD.
-const PRODUCTS: usize = 1 << 28;
+pub(super) const PRODUCTS: usize = 1 << 28;
 
 /// What a pass finds for a row.
 pub(super) trait Answer: Copy + Default + Send {

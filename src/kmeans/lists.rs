@@ -125,7 +125,10 @@ pub(super) fn means(job: &Job, lists: &Lists) -> Result<Vec<f32>> {
 /// Adds the bytes of at most [`SHORT_ROWS`] rows to `sums`, four rows to each load and store of the sums.
 fn add_rows(rows: &Rows, index: &[u32], sums: &mut [u16]) {
     let (fours, rest) = index.as_chunks::<4>();
-    for four in fours {
+    for (f, four) in fours.iter().enumerate() {
+        if let Some(next) = fours.get(f + 1) {
+            next.iter().for_each(|&i| rows.prefetch(i));
+        }
         let [a, b, c, d] = four.map(|i| rows.row(i));
         for ((((sum, &a), &b), &c), &d) in sums.iter_mut().zip(a).zip(b).zip(c).zip(d) {
             *sum += u16::from(a) + u16::from(b) + u16::from(c) + u16::from(d);

@@ -4,8 +4,8 @@
 //! of them. The neighbours are found anew for each pass: a k x k integer product.
 
 use super::Job;
-use super::assign::{Answer, assign_here};
-use super::blocks::Blocks;
+use super::assign::{Answer, PRODUCTS, assign_here};
+use super::blocks::{Blocks, TOGETHER};
 use super::lists::Lists;
 use crate::error::{Result, try_zeroed};
 use crate::ivf::TopK;
@@ -22,44 +22,46 @@ pub(super) struct Neighbours<'a> {
 }
 
 /// Memory of one work item.
-pub(super) struct Scratch {
-    products: Vec<i32>,
+struct Scratch {
+    /// Of all centroids to some, [`Blocks::lanes`] apart.
     scores: Vec<f32>,
     top: TopK,
     /// The centroids found last, in rising order.
-    pub(super) ids: Vec<u32>,
+    ids: Vec<u32>,
 }
 
 impl<'a> Neighbours<'a> {
     pub(super) fn new(centroids: &'a ByteCentroids) -> Result<Self> {
-        let mut blocks = Blocks::new(centroids.len(), centroids.codes(0).len())?;
-        for i in 0..centroids.len() {
-            blocks.set(i, centroids.codes(i).iter().map(|&code| (i32::from(code) + 128) as u8));
-        }
+        // 2 <a, b> - |b|^2 ranks centroids b about a as their distance does.
+        let blocks = Blocks::of(centroids, |i| -(centroids.norm(i) as f32))?;
         Ok(Self { centroids, blocks })
     }
 
-    pub(super) fn scratch(&self, job: &Job) -> Result<Scratch> {
+    fn scratch(&self, job: &Job) -> Result<Scratch> {
         Ok(Scratch {
-            products: try_zeroed(self.blocks.lanes(), "centroid products")?,
-            scores: try_zeroed(self.centroids.len(), "centroid products")?,
+            scores: try_zeroed(self.together() * self.blocks.lanes(), "centroid products")?,
             top: TopK::with_kernels(job.kernels, 0),
             ids: Vec::new(),
         })
     }
 
-    /// Leaves the `width` centroids nearest to centroid `j`, itself among them, in `scratch.ids`.
-    pub(super) fn find(&self, job: &Job, j: usize, width: usize, scratch: &mut Scratch) {
-        let codes = self.centroids.codes(j);
-        self.blocks.products(job.kernels, codes, &mut scratch.products);
-        // Blocks hold q + 128, so 128 sum q comes off; then 2 <a, b> - |b|^2 ranks as the distance does.
-        let shift: i32 = 128 * codes.iter().map(|&q| i32::from(q)).sum::<i32>();
-        for (i, (score, product)) in scratch.scores.iter_mut().zip(&scratch.products).enumerate() {
-            *score = (2 * (product - shift) - self.centroids.norm(i)) as f32;
-        }
-        scratch.top.reset(width);
-        scratch.top.offer_all(&scratch.scores);
-        scratch.top.finish_rows(&mut scratch.ids);
+    /// Centroids that are scored against all in one go.
+    fn together(&self) -> usize {
+        (PRODUCTS / self.centroids.len().saturating_mul(self.centroids.codes(0).len())).clamp(1, TOGETHER)
+    }
+
+    /// Scores all centroids against those of `lists`, at most [`Neighbours::together`].
+    fn score(&self, job: &Job, lists: &[usize], scratch: &mut Scratch) {
+        let codes = lists.iter().map(|&j| self.centroids.codes(j));
+        self.blocks.scores(job.kernels, codes, &mut scratch.scores[..lists.len() * self.blocks.lanes()]);
+    }
+
+    /// Leaves the `width` centroids nearest to the `at`-th of those scored, itself among them, in `scratch.ids`.
+    fn choose(&self, at: usize, width: usize, scratch: &mut Scratch) {
+        let Scratch { scores, top, ids } = scratch;
+        top.reset(width);
+        top.offer_all(&scores[at * self.blocks.lanes()..][..self.centroids.len()]);
+        top.finish_rows(ids);
     }
 
     /// For every row the nearest of the `width` neighbours of its list's centroid; one answer a place of the order.
@@ -94,20 +96,19 @@ impl<'a> Neighbours<'a> {
     ) -> Result<()> {
         let mut scratch = self.scratch(job)?;
         let mut panels = Panels::new(width, job.rows.dim)?;
-        for j in run {
+        let filled: Vec<usize> = run.filter(|&j| lists.size(j) > 0).collect();
+        for together in filled.chunks(self.together()) {
             job.watch.check()?;
-            let rows = lists.of(j);
-            let (part, tail) = out.split_at_mut(rows.len());
-            out = tail;
-            if rows.is_empty() {
-                continue;
+            self.score(job, together, &mut scratch);
+            for (at, &j) in together.iter().enumerate() {
+                let rows = lists.of(j);
+                let (part, tail) = out.split_at_mut(rows.len());
+                out = tail;
+                self.choose(at, width, &mut scratch);
+                self.centroids.pack(&scratch.ids, &mut panels);
+                assign_here(job, rows, &panels, part)?;
+                part.iter_mut().for_each(|answer| answer.rename(&scratch.ids));
             }
-            self.find(job, j, width, &mut scratch);
-            for (position, &i) in scratch.ids.iter().enumerate() {
-                self.centroids.pack(i as usize, position, &mut panels);
-            }
-            assign_here(job, rows, &panels, part)?;
-            part.iter_mut().for_each(|answer| answer.rename(&scratch.ids));
         }
         Ok(())
     }
@@ -122,15 +123,14 @@ impl<'a> Neighbours<'a> {
         keep: impl Fn(u32) -> bool,
     ) -> Result<Vec<u32>> {
         let mut scratch = self.scratch(job)?;
-        self.find(job, j, width.min(self.centroids.len()), &mut scratch);
+        self.score(job, &[j], &mut scratch);
+        self.choose(0, width.min(self.centroids.len()), &mut scratch);
         scratch.ids.retain(|&i| keep(i));
         if scratch.ids.is_empty() {
             scratch.ids.extend((0..self.centroids.len() as u32).filter(|&i| keep(i)));
         }
         let mut panels = Panels::new(scratch.ids.len(), job.rows.dim)?;
-        for (position, &i) in scratch.ids.iter().enumerate() {
-            self.centroids.pack(i as usize, position, &mut panels);
-        }
+        self.centroids.pack(&scratch.ids, &mut panels);
         let mut answers = vec![Best::default(); rows.len()];
         assign_here(job, rows, &panels, &mut answers)?;
         Ok(answers.iter().map(|best| scratch.ids[best.position as usize]).collect())

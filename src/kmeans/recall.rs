@@ -9,7 +9,7 @@
 //! The number of queries and rows is cut so that finding neighbours takes a sixty-fourth of the products of clustering. Small samples, where that
 //! leaves nothing that could tell 0.001 apart, are not measured.
 
-use super::blocks::Blocks;
+use super::blocks::{Blocks, TOGETHER};
 use crate::error::Result;
 use crate::exec::{Exec, Watch};
 use crate::ivf::TopK;
@@ -97,27 +97,21 @@ impl Probe {
     /// [`Probe::rows`] in the list that `labels` says.
     pub(super) fn measure(&mut self, ground: &Ground<'_>, units: &[f32], sizes: &[u32], labels: &[u32]) -> Result<f64> {
         let centroids = ByteCentroids::new(units, ground.dim)?;
-        let mut blocks = Blocks::new(centroids.len(), stride(ground.dim))?;
-        for i in 0..centroids.len() {
-            blocks.set(i, centroids.codes(i).iter().map(|&q| (i32::from(q) + 128) as u8));
-        }
+        let blocks = Blocks::of(&centroids, |i| (-f64::from(centroids.norm(i)) / centroids.factor()) as f32)?;
         let parts: Vec<&[Query]> = self.queries.chunks(16).collect();
         let costs = ground.exec.map(parts.len(), |i| {
-            let mut products = vec![0i32; blocks.lanes()];
-            let mut scores = vec![0f32; sizes.len()];
+            let mut scores = vec![0f32; TOGETHER * blocks.lanes()];
             let mut costs = Vec::with_capacity(parts[i].len() * NEIGHBOURS);
-            for q in parts[i] {
-                blocks.products(ground.kernels, &q.code, &mut products);
-                let shift: i32 = 128 * q.code.iter().map(|&u| i32::from(u)).sum::<i32>();
-                for (j, (score, product)) in scores.iter_mut().zip(&products).enumerate() {
-                    let norm = f64::from(centroids.norm(j)) / centroids.factor();
-                    *score = (2.0 * f64::from(product - shift) - norm) as f32;
+            for queries in parts[i].chunks(TOGETHER) {
+                let scores = &mut scores[..queries.len() * blocks.lanes()];
+                blocks.scores(ground.kernels, queries.iter().map(|q| &q.code[..]), scores);
+                for (q, scores) in queries.iter().zip(scores.chunks_exact(blocks.lanes())) {
+                    // What is scanned before a neighbour is met: the lists at least as near as its own.
+                    costs.extend(q.near.iter().map(|&place| {
+                        let own = scores[labels[place as usize] as usize];
+                        scores.iter().zip(sizes).map(|(s, size)| if *s >= own { *size } else { 0 }).sum::<u32>()
+                    }));
                 }
-                // What is scanned before a neighbour is met: the lists at least as near as its own.
-                costs.extend(q.near.iter().map(|&place| {
-                    let own = scores[labels[place as usize] as usize];
-                    scores.iter().zip(sizes).map(|(s, size)| if *s >= own { *size } else { 0 }).sum::<u32>()
-                }));
             }
             costs
         });
@@ -160,26 +154,25 @@ fn nearest(
     let parts = ground.exec.map(taken.div_ceil(item), |part| {
         let rows = part * item..taken.min((part + 1) * item);
         let mut blocks = Blocks::new(rows.len(), stride(dim))?;
-        let (mut bytes, mut norms) = (vec![0u8; dim], Vec::with_capacity(rows.len()));
+        let mut bytes = vec![128; stride(dim)];
         for (at, i) in rows.clone().enumerate() {
             let values = &ground.rows[row(i) as usize * dim..][..dim];
-            norms.push(ground.space.encode(values, &mut bytes).0);
-            blocks.set(at, bytes.iter().copied());
+            let (norm, _) = ground.space.encode(values, &mut bytes[..dim]);
+            blocks.set(at, &bytes, -(norm as f32));
         }
-        let (mut products, mut scores) = (vec![0i32; blocks.lanes()], vec![0f32; rows.len()]);
+        let mut scores = vec![0f32; TOGETHER * blocks.lanes()];
         let mut top = TopK::with_kernels(ground.kernels, NEIGHBOURS);
         let mut found = Vec::with_capacity(codes.len());
-        for code in codes {
+        for codes in codes.chunks(TOGETHER) {
             ground.watch.check()?;
-            blocks.products(ground.kernels, code, &mut products);
-            let shift: i32 = 128 * code.iter().map(|&u| i32::from(u)).sum::<i32>();
-            for ((score, product), norm) in scores.iter_mut().zip(&products).zip(&norms) {
-                *score = (2 * (product - shift) - norm) as f32;
+            let scores = &mut scores[..codes.len() * blocks.lanes()];
+            blocks.scores(ground.kernels, codes.iter().map(|code| &code[..]), scores);
+            for scores in scores.chunks_exact(blocks.lanes()) {
+                top.offer(&scores[..rows.len()], rows.start as u32);
+                let mut best = Vec::with_capacity(NEIGHBOURS);
+                top.finish(&mut best);
+                found.push(best);
             }
-            top.offer(&scores, rows.start as u32);
-            let mut best = Vec::with_capacity(NEIGHBOURS);
-            top.finish(&mut best);
-            found.push(best);
         }
         Ok(found)
     });

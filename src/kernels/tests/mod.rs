@@ -288,6 +288,29 @@ fn assignment_equals_the_oracle() {
 }
 
 #[test]
+fn panels_filled_at_once_are_those_set_one_by_one() {
+    let mut rng = Rng::new(3);
+    for dim in [1, 4, 7, 16, 19, 100] {
+        let stride = usize::next_multiple_of(dim, 4) + 8;
+        let mut codes: Vec<i8> = (0..50 * stride).map(|_| rng.next_u64() as i8).collect();
+        codes.chunks_mut(stride).for_each(|code| code[dim..].fill(0));
+        for n in [1, 3, 4, 31, 32, 33, 70] {
+            let ids: Vec<u32> = (0..n).map(|_| rng.below(50) as u32).collect();
+            let (mut filled, mut set) = (Panels::new(n, dim).unwrap(), Panels::new(n, dim).unwrap());
+            // What was there before is replaced.
+            filled.fill(&vec![7; n], &codes, stride, |_| 1);
+            filled.fill(&ids, &codes, stride, |id| -(id as i32));
+            for (p, &id) in ids.iter().enumerate() {
+                set.set(p, &codes[id as usize * stride..][..dim], -(id as i32));
+            }
+            for p in 0..set.count() {
+                assert_eq!((filled.codes(p), filled.bias(p)), (set.codes(p), set.bias(p)), "{n} of {dim}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_single_centroid_is_best_and_second() {
     let mut panels = Panels::new(1, 3).unwrap();
     panels.set(0, &[1, -1, 2], 5);

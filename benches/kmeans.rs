@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{n} x {dim}, {k} lists, {threads} threads, kernels {}", kernels::best().name());
     println!(
         "memory estimate {:.1} MB beside {:.1} MB of rows",
-        memory_estimate(n, dim, k) as f64 / 1e6,
+        memory_estimate(n, dim, k, threads) as f64 / 1e6,
         rows.len() as f64 * 4e-6
     );
 

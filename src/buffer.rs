@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use bytemuck::{Pod, Zeroable};
 use zeroize::optimization_barrier;
 
-use crate::error::{Error, Result};
+use crate::error::{Result, try_zeroed};
 
 /// Alignment of every buffer, and the unit of its length.
 pub const LINE: usize = 64;
@@ -30,10 +30,7 @@ pub struct Buffer {
 impl Buffer {
     /// `len` zero bytes. `what` names them in the error when the system refuses.
     pub fn zeroed(len: usize, what: &'static str) -> Result<Self> {
-        let lines = len.div_ceil(LINE);
-        // Fresh pages are zero already: writing zeros would fetch them all from the system, on one thread.
-        let refused = |()| Error::NoMemory { what, needed: lines.saturating_mul(LINE) as u64, got: 0 };
-        Ok(Self { lines: bytemuck::allocation::try_zeroed_slice_box(lines).map_err(refused)?.into_vec(), len })
+        Ok(Self { lines: try_zeroed(len.div_ceil(LINE), what)?, len })
     }
 
     /// Length in bytes.

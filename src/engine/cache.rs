@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::{ArcSwapOption, Guard};
 use parking_lot::Mutex;
@@ -28,10 +28,14 @@ pub(super) enum Held {
 }
 
 impl Held {
-    fn bytes(&self) -> &[u8] {
+    fn memory(&self) -> &Memory {
         match self {
-            Self::Plain(memory) | Self::Sealed(memory) => memory.bytes(),
+            Self::Plain(memory) | Self::Sealed(memory) => memory,
         }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.memory().bytes()
     }
 
     fn len(&self) -> u64 {
@@ -90,7 +94,7 @@ impl Cache {
         Arc::new(Self { mode, budget, used: AtomicU64::new(0), shelved: AtomicU64::new(0), clocks: Mutex::default() })
     }
 
-    /// A shelf for `bytes`, within half of the budget: what is evicted from a shelf makes no room in memory.
+    /// A shelf for `bytes`. Shelves take half of the budget at most: what stands on them is not evicted.
     fn shelf(&self, bytes: u64) -> Option<Shelf> {
         let more = |shelved: u64| shelved.checked_add(bytes).filter(|&shelved| shelved <= self.budget / 2);
         let shelf = Shelf::new(bytes)?;
@@ -136,8 +140,11 @@ pub(super) struct Slots {
     cache: Arc<Cache>,
     class: Class,
     slots: Box<[Slot]>,
-    /// Where what is cached is kept while there is room, and the bytes it was made for.
-    shelf: Option<(Shelf, u64)>,
+    /// Where what is cached is kept while there is room; made when it is first asked for, by when the run that this one
+    /// replaces may have given its own up.
+    shelf: OnceLock<Option<Shelf>>,
+    /// Bytes that it is made for.
+    shelved: u64,
     bytes: AtomicU64,
     misses: AtomicU64,
 }
@@ -146,7 +153,8 @@ impl Slots {
     /// `n` empty slots. Of `shelved` bytes in all what they hold is kept side by side; 0 = nothing is.
     pub(super) fn new(cache: &Arc<Cache>, class: Class, n: usize, shelved: u64) -> Arc<Self> {
         Arc::new(Self {
-            shelf: cache.shelf(shelved).map(|shelf| (shelf, shelved)),
+            shelf: OnceLock::new(),
+            shelved,
             cache: Arc::clone(cache),
             class,
             slots: (0..n).map(|_| Slot::default()).collect(),
@@ -167,7 +175,7 @@ impl Slots {
 
     /// Where memory for what is to be inserted is taken from first.
     pub(super) fn shelf(&self) -> Option<&Shelf> {
-        self.shelf.as_ref().map(|(shelf, _)| shelf)
+        self.shelf.get_or_init(|| self.cache.shelf(self.shelved)).as_ref()
     }
 
     /// What slot `i` holds.
@@ -213,7 +221,7 @@ impl Slots {
 
     /// Fills slot `i`, unless the whole budget is smaller than that.
     pub(super) fn insert(self: &Arc<Self>, i: usize, held: Arc<Held>) {
-        let len = held.len();
+        let (len, stays) = (held.len(), held.memory().is_shelved());
         if len > self.cache.budget {
             return;
         }
@@ -231,7 +239,9 @@ impl Slots {
                 Class::Codes => &mut clocks.codes,
                 Class::Rows => &mut clocks.rows,
             };
-            clock.push(Arc::downgrade(self), i as u32);
+            if !stays {
+                clock.push(Arc::downgrade(self), i as u32);
+            }
             self.cache.shrink(&mut clocks);
         }
     }
@@ -253,8 +263,8 @@ impl Slots {
 impl Drop for Slots {
     fn drop(&mut self) {
         self.cache.used.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
-        if let Some((_, bytes)) = &self.shelf {
-            self.cache.shelved.fetch_sub(*bytes, Ordering::Relaxed);
+        if let Some(Some(_)) = self.shelf.get() {
+            self.cache.shelved.fetch_sub(self.shelved, Ordering::Relaxed);
         }
     }
 }
@@ -321,6 +331,27 @@ mod tests {
         assert_eq!((codes.usage().0, rows.usage().0), (1000, 0));
         rows.insert(0, held(100));
         assert!(rows.peek(0).is_none() && codes.usage().0 == 1000, "the newcomer goes first");
+    }
+
+    /// Half of the budget at most is on shelves, of runs that are there; what is on them stays and counts.
+    #[test]
+    fn what_is_shelved_is_not_evicted_and_keeps_to_half_of_the_budget() {
+        const MB: u64 = 1 << 20;
+        let cache = Cache::new(CacheMode::Plain, 10 * MB);
+        let slots = |bytes| Slots::new(&cache, Class::Codes, 100, bytes);
+        let (none, small, first, second) = (slots(0), slots(MB), slots(3 * MB), slots(3 * MB));
+        assert!(none.shelf().is_none() && small.shelf().is_none());
+        let shelf = first.shelf();
+        assert!(shelf.is_some() && second.shelf().is_none(), "six of ten are too much");
+        let piece = || Arc::new(Held::Plain(Memory::zeroed(100_000, shelf).unwrap()));
+        (0..20).for_each(|i| first.insert(i, piece()));
+        (0..100).for_each(|i| second.insert(i, Arc::new(Held::Plain(Memory::zeroed(200_000, None).unwrap()))));
+        assert!((0..20).all(|i| first.get(i).is_some()) && first.usage().0 == 2_000_000);
+        let used = cache.used.load(Ordering::Relaxed);
+        assert!(used <= 10 * MB && used == 2_000_000 + second.usage().0);
+        drop(first);
+        assert_eq!(cache.shelved.load(Ordering::Relaxed), 0);
+        assert!(slots(5 * MB).shelf().is_some() && cache.used.load(Ordering::Relaxed) == second.usage().0);
     }
 
     #[test]

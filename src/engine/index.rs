@@ -58,6 +58,8 @@ pub struct Index {
     pub(super) model: Option<String>,
     pub(super) scratch: Mutex<Vec<QueryScratch>>,
     pub(super) cache_hits: AtomicU64,
+    /// Bytes of codes that [`WriterState::spare`] holds.
+    pub(super) spare_bytes: AtomicUsize,
     dropped: AtomicBool,
     /// Processes that only read: when a newer commit was last looked for.
     looked: Mutex<Instant>,
@@ -96,6 +98,7 @@ impl Index {
             job: Mutex::default(),
             scratch: Mutex::default(),
             cache_hits: AtomicU64::new(0),
+            spare_bytes: AtomicUsize::new(0),
             dropped: AtomicBool::new(false),
             looked: Mutex::new(Instant::now()),
         })

@@ -133,7 +133,10 @@ impl Index {
             delta_items: s.delta_items(),
             runs: s.runs.len() as u64,
             stored_bytes: self.vault.stored_bytes()?,
-            resident_bytes: s.delta_bytes() + s.tail.memory() + self.ids.read().memory(),
+            resident_bytes: s.delta_bytes()
+                + s.tail.memory()
+                + self.spare_bytes.load(Ordering::Relaxed) as u64
+                + self.ids.read().memory(),
             cache_hits: self.cache_hits.load(Ordering::Relaxed),
             writes: s.writes,
             curve_writes: s.generation.as_ref().map_or(0, |g| g.measured_at),

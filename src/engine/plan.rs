@@ -173,7 +173,7 @@ impl Memory {
     /// While clustering a resident sample of `sample` rows, and while refining its centroids.
     fn learning(&self, sample: u64) -> u64 {
         let k = self.n_lists as usize;
-        let clustering = kmeans::memory_estimate(sample as usize, self.dim as usize, k);
+        let clustering = kmeans::memory_estimate(sample as usize, self.dim as usize, k, self.threads);
         // A mini-batch as vectors and bytes; centroids as they are, in byte units and packed.
         let refining = self.batch_rows * (self.row() + self.dim + 16) + self.n_lists * (self.dim * 12 + 16) + (1 << 20);
         let fitting = Quantizer::fit_memory(self.quantizer, self.dim as usize, sample, self.threads);

@@ -6,6 +6,7 @@
 //! leaves the old state or the new.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::delta::Delta;
 use super::generation::Generation;
@@ -82,12 +83,13 @@ impl Index {
             keep_run(&mut next, &mut moves, *base, run)?;
         }
         next.tail = Tail::default();
-        // The spare chunks would keep the chains of the old tail.
+        // What stays of spare chunks would keep the chains of the old tail, or of this one if it is given up.
         writer.spare = Spare::default();
+        self.spare_bytes.store(0, Ordering::Relaxed);
+        let mut replaced = Spare::default();
         for (base, delta) in &current.deltas[gone_deltas..] {
             moves.kept.push((*base, base + delta.len(), next.end));
-            next.tail =
-                next.tail.append(&g, &self.shared.callers, next.end, delta.vectors.f32s(), &mut writer.spare)?;
+            next.tail = next.tail.append(&g, &self.shared.callers, next.end, delta.vectors.f32s(), &mut replaced)?;
             next.deltas.push((next.end, Arc::clone(delta)));
             next.end = load::grow(next.end, delta.len())?;
         }

@@ -1,9 +1,10 @@
-//! Memory for what a cache keeps longest: side by side on pages of 2 MiB.
+//! Memory for what a cache keeps longest: side by side on huge pages.
 //!
 //! A query reads lists of some KiB from all over the codes of a run. On pages of 4 KiB nearly every list costs a walk through
-//! the page tables, or several; on great pages the CPU remembers them all. A shelf takes chunks of memory from the system and
+//! the page tables, or several; on pages of 2 MiB the CPU remembers them all. A shelf takes chunks of memory from the system and
 //! hands out pieces of them, front to back. A piece is wiped when it is given up; its place is not used again, and a chunk goes
-//! back to the system when all its pieces are given up and the shelf is gone.
+//! back to the system when all its pieces are given up and the shelf is gone. So the cache evicts nothing that stands on a
+//! shelf: it would gain no memory.
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
@@ -17,7 +18,7 @@ use crate::kernels::{HUGE_PAGE, huge_pages};
 const CHUNK: usize = 40 << 20;
 /// Longest piece. Longer ones gain nothing.
 const PIECE: usize = 1 << 20;
-/// Bytes below which great pages are not worth it.
+/// Bytes below which huge pages are not worth it.
 const LEAST: u64 = HUGE_PAGE as u64;
 
 /// Hands out pieces.
@@ -57,7 +58,7 @@ impl Shelf {
     }
 }
 
-/// An empty chunk that begins on the border of a great page.
+/// An empty chunk that begins on the border of a huge page.
 fn chunk() -> Option<BytesMut> {
     let mut room: Vec<u8> = Vec::new();
     room.try_reserve_exact(CHUNK).ok()?;
@@ -101,6 +102,11 @@ impl Memory {
             }
             None => Self::Stored(stored),
         }
+    }
+
+    /// Whether it stands on a shelf.
+    pub(super) fn is_shelved(&self) -> bool {
+        matches!(self, Self::Shelved(_))
     }
 
     /// The bytes.

@@ -108,6 +108,9 @@ impl Tail {
         spare: &mut Spare,
     ) -> Result<Self> {
         let n = vectors.len() / g.quantizer.dim();
+        if n == 0 {
+            return Ok(self.clone());
+        }
         let mut lists = vec![0u32; n];
         g.centroids.assign(vectors, exec, &mut lists)?;
         // List before position: items of a list stay in their order.
@@ -119,6 +122,7 @@ impl Tail {
         let exec = if n < SMALL { &serial } else { exec };
         let pool = Mutex::new(std::mem::take(spare));
         let encoded = exec.map(work.len(), |i| self.extend(g, first_row, work[i], vectors, &pool));
+        *spare = pool.into_inner();
         let mut next = self.clone();
         for part in encoded {
             for (list, chunk) in part? {
@@ -155,7 +159,8 @@ impl Tail {
             let taken = self.unfinished(list_of(group)).map_or(0, |last| last.rows.len());
             (taken + group.len()).div_ceil(LANES)
         };
-        let mut spare = pool.lock().take(groups.iter().map(|group| needed(group)));
+        let wanted = Spare::count(groups.iter().map(|group| needed(group)));
+        let mut spare = pool.lock().take(wanted);
         spare.chunks.iter().flatten().for_each(ask_for);
         let longest = groups.iter().map(|group| group.len()).max().unwrap_or_default();
         let mut gathered = Buffer::zeroed(longest * dim * 4, "tail")?;
@@ -223,13 +228,24 @@ impl Spare {
         }
     }
 
-    /// Hands out, for each number of blocks in `wanted`, a chunk of that many while there are any.
-    fn take(&mut self, wanted: impl Iterator<Item = usize>) -> Self {
+    /// Bytes of codes held, about: what is written over in the meantime keeps its length.
+    pub(super) fn memory(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many chunks of each number of blocks `wanted` names.
+    fn count(wanted: impl Iterator<Item = usize>) -> [usize; MOST_BLOCKS] {
         let mut counts = [0; MOST_BLOCKS];
         wanted.filter_map(|blocks| counts.get_mut(blocks.wrapping_sub(1)).map(|n| *n += 1)).for_each(drop);
+        counts
+    }
+
+    /// Hands out as many chunks of each number of blocks as `wanted` says, while there are any.
+    fn take(&mut self, wanted: [usize; MOST_BLOCKS]) -> Self {
         let mut taken = Self::default();
-        for ((taken, chunks), count) in taken.chunks.iter_mut().zip(&mut self.chunks).zip(counts) {
+        for ((taken, chunks), count) in taken.chunks.iter_mut().zip(&mut self.chunks).zip(wanted) {
             *taken = chunks.split_off(chunks.len() - count.min(chunks.len()));
+            self.bytes -= taken.iter().map(|chunk| chunk.blocks.len()).sum::<usize>();
         }
         taken
     }
@@ -339,6 +355,14 @@ mod tests {
         }
         assert_eq!(places[2..], [&places[..2]; 5].concat());
         assert_eq!(spare.chunks.iter().map(Vec::len).collect::<Vec<_>>(), [1, 0]);
+        let held = spare.memory();
+        assert!(held > 0 && held == spare.chunks.iter().flatten().map(|chunk| chunk.blocks.len()).sum::<usize>());
+        // What deletes alone leaves them as they are; what needs others leaves them too.
+        tail = tail.append(&g, &Exec::new(1), 12, &[], &mut spare).unwrap();
+        assert_eq!(spare.memory(), held);
+        tail = tail.append(&g, &Exec::new(1), 12, &vectors(12..32), &mut spare).unwrap();
+        check(&g, 32, &tail);
+        assert_eq!(spare.chunks.iter().map(Vec::len).collect::<Vec<_>>(), [2, 0]);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! transaction.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hashbrown::HashTable;
 use parking_lot::Mutex;
@@ -160,6 +161,7 @@ impl Index {
             if writes.ids.len() < SMALL { (code(), seal()) } else { self.shared.callers.join(code, seal) };
         let sealed = sealed?;
         next.tail = tail?;
+        self.spare_bytes.store(writer.spare.memory(), Ordering::Relaxed);
         let (delta, deleted) = writes.keep(&self.vault, &self.shared.cache, sealed.reference.clone());
         self.ids.write().reserve(delta.ids.len())?;
         manifest.deltas.push(delta.object.clone());

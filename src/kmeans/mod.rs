@@ -92,15 +92,16 @@ pub fn auto_lists(n: u64) -> u32 {
     lists.min(n / 2).clamp(1, u64::from(MAX_LISTS)) as u32
 }
 
-/// The most bytes [`cluster`] holds at a time beside `rows`, about; never less than it needs.
+/// The most bytes [`cluster`] holds at a time beside `rows` on `threads` threads, about; never less than it needs.
 #[must_use]
-pub fn memory_estimate(n: usize, dim: usize, k: usize) -> u64 {
+pub fn memory_estimate(n: usize, dim: usize, k: usize, threads: usize) -> u64 {
     let (n, dim, k) = (n as u64, dim as u64, k as u64);
     let bytes = n.saturating_mul(dim.next_multiple_of(4));
     // Norms, order, spare order, labels; best two of every row.
     let per_row = n.saturating_mul(4 * 4 + 16);
-    // Float means twice, codes, blocks or panels, and what a thread needs for neighbours.
-    let per_list = k.saturating_mul(dim.saturating_mul(4 + 4 + 1 + 2).saturating_add(256));
+    // Float means twice, codes, blocks or panels; of each thread the scores of some lists against all.
+    let scores = 4 * blocks::TOGETHER as u64 * threads as u64;
+    let per_list = k.saturating_mul(dim.saturating_mul(4 + 4 + 1 + 2).saturating_add(128 + scores));
     bytes.saturating_add(per_row).saturating_add(per_list).saturating_add(4 << 20)
 }
 

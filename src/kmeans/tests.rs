@@ -259,8 +259,8 @@ fn automatic_lists_grow_with_the_root_of_the_data() {
 fn the_memory_estimate_covers_the_large_parts() {
     let (n, dim, k) = (331_479, 100, 2304);
     let rows = (n * (dim + 4 + 8 + 16)) as u64;
-    assert!((rows..2 * rows).contains(&memory_estimate(n, dim, k)));
-    assert!(memory_estimate(usize::MAX, 65_536, 1) > 1 << 60);
+    assert!((rows..2 * rows).contains(&memory_estimate(n, dim, k, 1)));
+    assert!(memory_estimate(usize::MAX, 65_536, 1, 1) > 1 << 60);
 }
 
 /// Mean squared distance of rows to the nearest centroid, in float64.

@@ -246,6 +246,12 @@ impl Slots {
         }
     }
 
+    /// Slots that hold a piece of the shelf.
+    #[cfg(test)]
+    pub(super) fn shelved(&self) -> usize {
+        (0..self.len()).filter(|&i| self.peek(i).as_deref().is_some_and(|held| held.memory().is_shelved())).count()
+    }
+
     fn clear(&self, i: usize) {
         if let Some(held) = self.slots[i].data.swap(None) {
             self.slots[i].bytes.store(std::ptr::null_mut(), Ordering::Relaxed);

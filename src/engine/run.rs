@@ -321,6 +321,12 @@ impl Run {
         Ok(())
     }
 
+    /// Extents whose codes stand on a shelf.
+    #[cfg(test)]
+    pub(super) fn shelved_codes(&self) -> usize {
+        self.codes.slots().shelved()
+    }
+
     /// Bytes resident beside the cache, bytes cached, cache misses.
     pub(super) fn memory(&self) -> (u64, u64, u64) {
         let mut cached = self.codes.slots().usage();

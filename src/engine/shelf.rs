@@ -163,4 +163,41 @@ mod tests {
         let pieces: Vec<Memory> = (0..60).map(|_| Memory::zeroed(PIECE, shelf).unwrap()).collect();
         assert!(pieces.iter().all(|piece| matches!(piece, Memory::Shelved(_)) && piece.bytes() == vec![0; PIECE]));
     }
+
+    /// Codes of a run, decrypted or as stored, come to stand on a shelf once they are read.
+    #[test]
+    fn cached_codes_of_a_run_stand_on_a_shelf() {
+        use crate::engine::{Batch, CacheMode, Db, DbOptions, Ids, IndexOptions, QueryOptions, TrainOptions};
+        use crate::exec::Watch;
+        let (n, dim) = (20_000, 32);
+        let mut rng = crate::rng::Rng::new(1);
+        let vectors: Vec<f32> = (0..n * dim).map(|_| rng.below(1000) as f32).collect();
+        let ids: Vec<u64> = (0..n as u64).collect();
+        for cache_mode in [CacheMode::Plain, CacheMode::Sealed] {
+            let db = Db::open("memory:", DbOptions { cache_mode, threads: 1, ..DbOptions::default() }).unwrap();
+            let options = IndexOptions {
+                quantizer: Some(crate::types::QuantizerSpec::Flat),
+                metric: crate::types::Metric::SquaredEuclidean,
+                id_kind: crate::types::IdKind::U64,
+                auto_train_disabled: true,
+                ..IndexOptions::default()
+            };
+            let index = db.create_index("shelved", &[7; 32], &options).unwrap();
+            let batch = Batch {
+                dimension: dim as u32,
+                vectors: &vectors,
+                ids: Ids::U64(&ids),
+                metadata: None,
+                contents: None,
+                contents_kinds: None,
+            };
+            index.upsert(&batch, &Watch::NONE).unwrap();
+            index.train(&TrainOptions { n_lists: 100, ..TrainOptions::default() }).unwrap().wait(None);
+            let o = QueryOptions { n_probes: u32::MAX, ..QueryOptions::default() };
+            index.query(&vectors[..dim], 1, dim as u32, &o, &Watch::NONE).unwrap();
+            let snapshot = index.snapshot.load();
+            let held = snapshot.runs.iter().map(|(_, run)| run.shelved_codes()).sum::<usize>();
+            assert!(held >= 90, "{held} of 100 lists");
+        }
+    }
 }

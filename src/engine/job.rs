@@ -141,7 +141,11 @@ impl TrainingJob {
         let watch = Watch { cancel: Some(self.cancel.clone()), deadline: None };
         // A panic here must not take the worker thread along: other jobs wait for it.
         let panicked = Err(Error::Internal { what: "training panicked" });
-        let result = catch_unwind(AssertUnwindSafe(|| work(&watch))).unwrap_or(panicked);
+        let result = match catch_unwind(AssertUnwindSafe(|| work(&watch))).unwrap_or(panicked) {
+            // It came upon the closed db before the closing came to it.
+            Err(Error::Closed { .. }) if shared.closing.is_cancelled() => Err(Error::Cancelled),
+            result => result,
+        };
         match &result {
             Ok(()) => shared.log(LogLevel::Info, "train", "training ends: published"),
             Err(e) => shared.log(LogLevel::Warn, "train", &format!("training ends: {e}")),
@@ -174,6 +178,8 @@ impl TrainingJob {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::Backend;
+    use crate::engine::DbOptions;
 
     #[test]
     fn a_queued_job_is_over_when_it_is_cancelled_and_never_begins() {
@@ -188,5 +194,23 @@ mod tests {
         assert!(job.was_cancelled());
         // Counted from the first look after the end.
         assert_eq!((job.hold(100), job.hold(1000)), (125, 125));
+    }
+    /// A closing db marks itself closed before it cancels its jobs. A job whose turn came in between met `Closed` at its
+    /// first step, and was told to have failed.
+    #[test]
+    fn a_job_that_meets_a_closed_db_before_it_is_cancelled_was_cancelled() {
+        let shared = Shared::new(Backend::open("memory:", false).unwrap(), &DbOptions::default());
+        let job = TrainingJob::new(JobKind::Index, "a", TrainOptions::default());
+        job.run(&shared, |_| {
+            shared.close();
+            shared.enter()
+        });
+        assert_eq!(job.wait(Some(Duration::ZERO)), JobState::Cancelled);
+        assert!(matches!(job.error(), Some(Error::Cancelled)));
+        // An index that was deleted is another matter: nothing is being closed.
+        let shared = Shared::new(Backend::open("memory:", false).unwrap(), &DbOptions::default());
+        let job = TrainingJob::new(JobKind::Index, "a", TrainOptions::default());
+        job.run(&shared, |_| Err(Error::Closed { what: "index" }));
+        assert_eq!(job.wait(Some(Duration::ZERO)), JobState::Failed);
     }
 }

@@ -159,7 +159,11 @@ impl Generation {
         if quantizer.dim() != dim as usize || !resultants.iter().all(|r| r.is_finite()) {
             return Err(corrupt);
         }
-        let centroids = Centroids::new(dim as usize, rows)?;
+        let mut centroids = Centroids::new(dim as usize, rows)?;
+        // Under inner product, that is: cosine has resultants.
+        if quantizer.similarity() == Similarity::Dot && resultants.is_empty() {
+            centroids = centroids.ranked_by_product()?;
+        }
         Ok(Self { number, items, measured_at, centroids, resultants, quantizer, curve })
     }
 }

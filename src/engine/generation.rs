@@ -92,7 +92,7 @@ impl Generation {
 
     /// Whether the coarse score of a list stands for the exact score of its centroid, which is then not read.
     pub(super) fn coarse_suffices(&self) -> bool {
-        // Not under inner product: there its error grows with centroids, that of codes with the query.
+        // Not under inner product: there what the rounding of the query adds grows with centroids, and long ones win.
         let alike = self.quantizer.similarity() == Similarity::L2 || !self.resultants.is_empty();
         alike && self.quantizer.code_error().is_some_and(|error| self.centroids.rounding() * FAR_BELOW <= error)
     }

@@ -102,6 +102,51 @@ fn float16_and_sealed_lists_answer_a_batch_as_single_queries() {
     }
 }
 
+// A piece of a batch brings together so many pairs of a query and a list: with many lists that cuts a batch long before
+// its number of queries does, and no test had so many.
+#[test]
+fn a_batch_that_is_cut_because_of_its_many_lists_answers_as_single_queries() {
+    const DIM: usize = 4;
+    const LISTS: u32 = 2000;
+    let queries = clustered(600, DIM, 11);
+    for (cache_mode, quantizer) in [
+        (CacheMode::Plain, QuantizerSpec::SQ8),
+        (CacheMode::Plain, QuantizerSpec::RaBitQ { bits: 4 }),
+        (CacheMode::Sealed, QuantizerSpec::Flat),
+    ] {
+        let db = Db::open("memory:", DbOptions { threads: 2, cache_mode, ..DbOptions::default() }).unwrap();
+        let options = IndexOptions {
+            metric: Metric::SquaredEuclidean,
+            quantizer: Some(quantizer),
+            id_kind: IdKind::U64,
+            auto_train_disabled: true,
+            ..IndexOptions::default()
+        };
+        let index = db.create_index("many lists", &KEY, &options).unwrap();
+        upsert(&index, 0, &clustered(ITEMS, DIM, 5), DIM).unwrap();
+        let trained = index.train(&TrainOptions { n_lists: LISTS, ..TrainOptions::default() }).unwrap().wait(None);
+        assert_eq!((trained, index.describe().unwrap().n_lists), (JobState::Trained, LISTS));
+        let ask = |queries: &[f32], threads| {
+            let o = QueryOptions { top_k: 5, n_probes: LISTS, threads, ..QueryOptions::default() };
+            index.query(queries, queries.len() / DIM, DIM as u32, &o, &Watch::NONE).unwrap()
+        };
+        let alone: Vec<_> = queries.chunks(DIM).map(|q| told(&ask(q, 1), 0)).collect();
+        assert!(alone.iter().all(|(ids, _, [lists, ..])| (ids.len(), *lists) == (5, u64::from(LISTS))));
+        for threads in [1, 0] {
+            let together = ask(&queries, threads);
+            for (q, alone) in alone.iter().enumerate() {
+                assert_eq!(told(&together, q), *alone, "{cache_mode:?} {quantizer:?}, {threads} threads, query {q}");
+            }
+        }
+        // That it was cut: each piece opens the lists for itself.
+        if cache_mode == CacheMode::Sealed {
+            let opened = |n: usize| ask(&queries[..n * DIM], 1).stats.iter().map(|s| s.bytes_opened).sum::<u64>();
+            let (whole, cut) = (opened(100), opened(600));
+            assert!(whole > 0 && cut >= 2 * whole, "{cut} bytes opened for 600 queries, {whole} for 100");
+        }
+    }
+}
+
 // In a sealed cache a list is opened once for all queries of a batch that look into it.
 #[test]
 fn a_sealed_batch_opens_less_than_its_queries_do() {

@@ -316,7 +316,8 @@ fn a_writer_that_lost_its_place_is_told_and_overwrites_nothing() {
 #[test]
 fn a_reader_of_an_index_that_was_dropped_elsewhere_is_told_that_it_is_closed() {
     let dir = std::env::temp_dir().join(format!("cyborg-dropped-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir(&dir).unwrap();
     let url = format!("file:{}", dir.join("db").display());
     let writer = Db::open(&url, DbOptions::default()).unwrap();
     writer.create_index("a", &KEY, &options(2, Metric::Euclidean)).unwrap();

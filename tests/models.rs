@@ -230,20 +230,6 @@ fn deleting_a_model_names_the_indexes_that_were_made_from_it() {
     assert_eq!(train(&index, &db, &model_options(5)).n_lists, 5);
 }
 
-/// A db whose training worker stops at the first log record of a job until it is let go.
-fn held(url: &str) -> (Arc<Db>, std::sync::mpsc::Receiver<()>, std::sync::mpsc::Sender<()>) {
-    let (tell, told) = std::sync::mpsc::channel();
-    let (go, wait) = std::sync::mpsc::channel();
-    let wait = std::sync::Mutex::new(wait);
-    let log: LogSink = Arc::new(move |_, target, message| {
-        if (target, message) == ("train", "training begins") && tell.send(()).is_ok() {
-            let _ = wait.lock().unwrap().recv_timeout(Duration::from_secs(60));
-        }
-    });
-    let db = Db::open(url, DbOptions { threads: 1, log: Some(log), ..DbOptions::default() }).unwrap();
-    (db, told, go)
-}
-
 #[test]
 fn a_model_in_training_is_not_ready_and_can_be_cancelled_deleted_and_begun_anew() {
     let place = Place::memory();
@@ -336,9 +322,8 @@ fn closing_the_db_interrupts_models_for_good() {
     let place = Place::file();
     let (db, begun, go) = held(&place.url);
     let index = source(&db, 1000);
-    for id in ["at work", "queued"] {
-        index.train_model(Some(id), &MODEL_KEY, &model_options(4)).unwrap();
-    }
+    let start = |id| index.train_model(Some(id), &MODEL_KEY, &model_options(4)).unwrap().0;
+    let [_, queued] = ["at work", "queued"].map(start);
     // Cancelled in the queue and never looked at again: the closing finds it over, and it stays what it was.
     index.train_model(Some("cancelled"), &MODEL_KEY, &model_options(4)).unwrap().0.cancel();
     begun.recv().unwrap();
@@ -350,7 +335,9 @@ fn closing_the_db_interrupts_models_for_good() {
         let db = Arc::clone(&db);
         move || db.close()
     });
-    std::thread::sleep(Duration::from_millis(50));
+    // The closing has come to all jobs when it has come to the one that waits. The one at work was once let go 50 ms after
+    // the closing began, and on a busy machine had ended by itself before it was cancelled.
+    assert_eq!(queued.wait(None), JobState::Cancelled);
     go.send(()).unwrap();
     closing.join().unwrap();
     drop((index, db));

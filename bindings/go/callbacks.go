@@ -1,6 +1,6 @@
 package cyborgdb
 
-// What the library calls. Go functions that C sees by name stand apart from ffi.go, as cgo wants it.
+// What the library calls. Go functions that C sees by name stand apart from the files ffi*.go, as cgo wants it.
 
 // #include "cyborg.h"
 import "C"

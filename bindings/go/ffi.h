@@ -1,5 +1,6 @@
 /*
- * The C side of ffi.go: functions that put arguments into the structs of cyborg.h, and the callbacks that lead to Go.
+ * The C side of the files ffi*.go: functions that put arguments into the structs of cyborg.h, and the callbacks that
+ * lead to Go.
  */
 #ifndef CYBORGDB_FFI_H
 #define CYBORGDB_FFI_H

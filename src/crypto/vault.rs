@@ -304,7 +304,7 @@ impl Vault {
         let puts: Vec<(Name, Vec<u8>)> = puts.into_iter().map(|s| (s.reference.name, s.bytes)).collect();
         let deletes: Vec<Name> = deletes.iter().map(|r| r.name).collect();
         self.own.lock().extend(puts.iter().map(|(name, _)| *name));
-        match self.store.commit_owned(self.id, state.seq, &bytes, puts, &deletes) {
+        match self.store.commit(self.id, state.seq, &bytes, puts, &deletes) {
             Ok(()) => {}
             Err(
                 e @ (Error::Fenced | Error::NotFound { .. } | Error::AlreadyExists { .. } | Error::ReadOnly { .. }),

@@ -92,7 +92,7 @@ impl Generation {
 
     /// Whether the coarse score of a list stands for the exact score of its centroid, which is then not read.
     pub(super) fn coarse_suffices(&self) -> bool {
-        // Not under inner product: there its error grows with centroids, that of codes with the query.
+        // Not under inner product: there what the rounding of the query adds grows with centroids, and long ones win.
         let alike = self.quantizer.similarity() == Similarity::L2 || !self.resultants.is_empty();
         alike && self.quantizer.code_error().is_some_and(|error| self.centroids.rounding() * FAR_BELOW <= error)
     }
@@ -159,7 +159,11 @@ impl Generation {
         if quantizer.dim() != dim as usize || !resultants.iter().all(|r| r.is_finite()) {
             return Err(corrupt);
         }
-        let centroids = Centroids::new(dim as usize, rows)?;
+        let mut centroids = Centroids::new(dim as usize, rows)?;
+        // Under inner product, that is: cosine has resultants.
+        if quantizer.similarity() == Similarity::Dot && resultants.is_empty() {
+            centroids = centroids.ranked_by_product()?;
+        }
         Ok(Self { number, items, measured_at, centroids, resultants, quantizer, curve })
     }
 }

@@ -25,6 +25,7 @@ use super::search::QueryScratch;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
 use super::tail::Spare;
+use super::turns::Turns;
 use super::write::{Op, Request};
 use crate::buffer::Wiped;
 use crate::crypto::{ObjectRef, Sealed, Vault};
@@ -46,7 +47,7 @@ pub struct Index {
     pub(super) writer: Mutex<WriterState>,
     pub(super) queue: Mutex<VecDeque<Request>>,
     /// Held by whoever replaces runs: a merge, a compaction, the end of a training.
-    pub(super) merging: Mutex<()>,
+    pub(super) merging: Turns,
     /// Leading runs that a training reads and merges must leave alone.
     pub(super) pinned_runs: AtomicUsize,
     pub(super) merge_queued: AtomicBool,
@@ -91,7 +92,7 @@ impl Index {
             model: loaded.manifest.model.clone(),
             writer: Mutex::new(WriterState { manifest: loaded.manifest, spare: Spare::default(), retired: Vec::new() }),
             queue: Mutex::default(),
-            merging: Mutex::default(),
+            merging: Turns::default(),
             pinned_runs: AtomicUsize::new(0),
             merge_queued: AtomicBool::new(false),
             merge_again_at: AtomicUsize::new(0),

@@ -77,7 +77,10 @@ impl Learning<'_> {
         let (rows, assignment) = shuffle(&found.centroids, found.assignment, dim, plan.seed);
         drop(found.centroids);
         progress.enter(Phase::Quantizer, 0);
-        let centroids = Centroids::new(dim, rows)?;
+        let mut centroids = Centroids::new(dim, rows)?;
+        if s.config.metric == Metric::InnerProduct {
+            centroids = centroids.ranked_by_product()?;
+        }
         let similarity = s.config.metric.similarity();
         let automatic = || QuantizerSpec::automatic(dim as u32, s.live(), similarity);
         let spec = s.config.quantizer.unwrap_or_else(automatic).resolve(dim as u32);

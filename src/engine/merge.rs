@@ -9,9 +9,6 @@
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
-
-use parking_lot::MutexGuard;
 
 use super::index::Index;
 use super::options::LogLevel;
@@ -31,8 +28,6 @@ const MIN_MERGE_BYTES: u64 = 32 << 20;
 const MIN_DEAD: u64 = 4096;
 /// Deltas to come before a merge that failed is tried again.
 const RETRY_DELTAS: usize = 16;
-/// How often who waits for a merge looks whether it was cancelled.
-const MERGING_POLL: Duration = Duration::from_millis(20);
 /// Rows read at a time by merges and compactions.
 pub(super) const PAGE_ROWS: usize = 2048;
 /// Bytes of vectors that a merge or compaction holds at a time.
@@ -66,21 +61,11 @@ impl Index {
         }
     }
 
-    /// Waits for the right to replace runs; a merge or compaction at work may take its time.
-    pub(super) fn lock_merging(&self, watch: &Watch) -> Result<MutexGuard<'_, ()>> {
-        loop {
-            watch.check()?;
-            if let Some(guard) = self.merging.try_lock_for(MERGING_POLL) {
-                return Ok(guard);
-            }
-        }
-    }
-
     /// Merges while a merge is due, and once before the recall curve is measured; measures it when that is due.
     fn merge_now(&self, watch: &Watch) -> Result<()> {
         let mut before_measuring = self.curve_is_due(&self.snapshot.load());
         loop {
-            let merging = self.lock_merging(watch)?;
+            let merging = self.merging.take(watch)?;
             self.enter()?;
             let s = self.snapshot.load_full();
             let due = self.is_due(&s) || (std::mem::take(&mut before_measuring) && !s.deltas.is_empty());
@@ -92,7 +77,7 @@ impl Index {
             }
             // Under steady writes the next merge is due at once: a training that waits has its turn between the two, and
             // so has measuring.
-            MutexGuard::unlock_fair(merging);
+            drop(merging);
             self.measure_if_due(watch)?;
             if !due {
                 return Ok(());
@@ -145,7 +130,7 @@ impl Index {
             return Err(Error::TrainingInProgress);
         }
         {
-            let _merging = self.lock_merging(watch)?;
+            let _merging = self.merging.take(watch)?;
             // Training pins its runs under this lock.
             if self.pinned_runs.load(Ordering::Acquire) > 0 {
                 return Err(Error::TrainingInProgress);

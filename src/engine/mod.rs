@@ -51,6 +51,7 @@ mod snapshot;
 mod tail;
 mod tombstones;
 mod train;
+mod turns;
 mod visit;
 mod wire;
 mod workers;

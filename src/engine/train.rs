@@ -122,7 +122,7 @@ impl Index {
         drop(pinned);
 
         job.progress.enter(Phase::Publishing, 0);
-        let _merging = self.lock_merging(watch)?;
+        let _merging = self.merging.take(watch)?;
         let mut parts = vec![first];
         for _ in 0..CATCH_UP_ROUNDS {
             let now = self.snapshot.load_full();
@@ -158,7 +158,7 @@ impl Index {
         watch: &Watch,
         pin: impl FnOnce(&Snapshot),
     ) -> Result<(Arc<Snapshot>, TrainPlan)> {
-        let _merging = self.lock_merging(watch)?;
+        let _merging = self.merging.take(watch)?;
         let mut round = 0;
         loop {
             let s = self.snapshot.load_full();

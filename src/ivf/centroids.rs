@@ -2,8 +2,8 @@
 //!
 //! Two byte forms of the same rows. *Coarse choice* of a query: see [`super::coarse`]. *Assignment* of
 //! many rows: panels for the integer product of [`crate::ivf::bytes`], whose space is fitted to the batch, then the
-//! best two are ranked again in float32 (the exact list for 99.95 % of the rows). Both rank by L2, also for inner
-//! products, because lists are made by L2.
+//! best two are ranked again in float32 (the exact list for 99.95 % of the rows). Rows are assigned by L2, under any metric:
+//! so lists are made. Queries rank lists by L2 as well, but under inner product by the product with the centroid.
 
 use std::sync::OnceLock;
 
@@ -28,6 +28,8 @@ pub struct Centroids {
     dim: usize,
     rows: Vec<f32>,
     coarse: Coarse,
+    /// Where queries rank lists by product.
+    products: Option<Coarse>,
 }
 
 impl Centroids {
@@ -43,8 +45,20 @@ impl Centroids {
         if !rows.iter().all(|x| x.is_finite()) {
             return Err(Error::invalid("centroid value", "not finite", "finite float32"));
         }
-        let coarse = Coarse::new(dim, &rows)?;
-        Ok(Self { dim, rows, coarse })
+        let coarse = Coarse::of_distances(dim, &rows)?;
+        Ok(Self { dim, rows, coarse, products: None })
+    }
+
+    /// The same, whose lists queries rank by the product with the centroid: for inner products, where the nearest list by
+    /// distance is that of a query's length.
+    pub fn ranked_by_product(self) -> Result<Self> {
+        let products = Some(Coarse::of_products(self.dim, &self.rows)?);
+        Ok(Self { products, ..self })
+    }
+
+    /// What queries rank lists with.
+    fn ranking(&self) -> &Coarse {
+        self.products.as_ref().unwrap_or(&self.coarse)
     }
 
     /// Number of lists, at least 1.
@@ -75,7 +89,7 @@ impl Centroids {
     /// Leaves the coarse scores of all lists for `queries` (1 to [`super::TOGETHER`], of `dim` values each) in `scratch`.
     /// A query's scores do not depend on the others.
     pub fn score<'q>(&self, queries: impl ExactSizeIterator<Item = &'q [f32]>, scratch: &mut ProbeScratch) {
-        self.coarse.scores(self.dim, queries, scratch);
+        self.ranking().scores(self.dim, queries, scratch);
     }
 
     /// The coarse scores of all lists, in order of lists, for query `i` of the last [`Self::score`], and what they are
@@ -94,10 +108,10 @@ impl Centroids {
     }
 
     /// Writes into `out` the up to `n_probes` lists nearest to `query` (`dim` values), nearest first, each with
-    /// `-|query - centroid|^2 / 2`. Order and values are those of centroids rounded to a byte a dimension: the error of
+    /// `-|query - centroid|^2 / 2` (ranked by product: with the product). Order and values are those of centroids rounded to a byte a dimension: the error of
     /// a squared distance is about 1 % of a list's radius.
     pub fn probe(&self, query: &[f32], n_probes: usize, scratch: &mut ProbeScratch, out: &mut Vec<(f32, u32)>) {
-        let relative = self.nearest(query, n_probes, scratch);
+        let relative = self.nearest(self.ranking(), query, n_probes, scratch);
         out.clear();
         out.extend(scratch.found.iter().map(|&(score, list)| (relative.half_square(score), list)));
     }
@@ -107,7 +121,7 @@ impl Centroids {
     pub fn own_score(&self, similarity: Similarity, list: u32, score: f32, relative: &Relative) -> f32 {
         match similarity {
             Similarity::L2 => 2.0 * relative.half_square(score),
-            Similarity::Dot => relative.product + (score + self.coarse.half_squares[list as usize]),
+            Similarity::Dot => self.ranking().product(list, score, relative),
         }
     }
 
@@ -117,9 +131,9 @@ impl Centroids {
         self.coarse.rounding
     }
 
-    /// Leaves the `count` lists nearest to `query` in `scratch.found`.
-    fn nearest(&self, query: &[f32], count: usize, scratch: &mut ProbeScratch) -> Relative {
-        self.score(std::iter::once(query), scratch);
+    /// Leaves the `count` lists nearest to `query` by `coarse` in `scratch.found`.
+    fn nearest(&self, coarse: &Coarse, query: &[f32], count: usize, scratch: &mut ProbeScratch) -> Relative {
+        coarse.scores(self.dim, std::iter::once(query), scratch);
         let relative = self.offer(0, count, scratch);
         scratch.top.finish(&mut scratch.found);
         relative
@@ -225,7 +239,7 @@ impl Centroids {
         if self.dim < LOW_DIM {
             return self.exact(scratch.kernels, row, 0..self.len() as u32);
         }
-        self.nearest(row, EXACT, scratch);
+        self.nearest(&self.coarse, row, EXACT, scratch);
         self.exact(scratch.kernels, row, scratch.found.iter().map(|&(_, list)| list))
     }
 

@@ -5,7 +5,11 @@
 //! within rounding: greater = nearer, and [`Relative`] turns it into a distance or a product. Up to [`TOGETHER`] queries are
 //! scored in one pass over the blocks, since those of all lists (0.4 MB for 1,659 of 256 dimensions) leave the L1 cache.
 //!
-//! The error, beside that of float32: with e the rounding of the centroid, `<q - c, e>`, least for near lists (a term kept
+//! Under inner product a query's lists are ranked by `<q, c>` instead ([`Coarse::of_products`]): the same blocks without the
+//! term, met by the query as it is. So the error is in proportion to the query, and a short query ranks lists as a long one
+//! does.
+//!
+//! The error of a distance, beside that of float32: with e the rounding of the centroid, `<q - c, e>`, least for near lists (a term kept
 //! with the list takes the rest); and the rounding of the query, `<d, c - m>` with `|d[j] step[j]|` at most half of the
 //! scale, which is alike for lists near each other.
 
@@ -26,8 +30,8 @@ pub(super) struct Coarse {
     blocks: Buffer,
     mean: Vec<f32>,
     step: Vec<f32>,
-    /// `(|c|^2 - |m|^2) / 2` of each centroid.
-    pub(super) half_squares: Vec<f32>,
+    /// `(|c|^2 - |m|^2) / 2` of each centroid; empty where lists are ranked by products.
+    half_squares: Vec<f32>,
     /// Expected `|e|^2`, as values fall evenly between two steps.
     pub(super) rounding: f64,
 }
@@ -35,14 +39,14 @@ pub(super) struct Coarse {
 /// What the coarse scores of one query are relative to.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Relative {
-    /// `|q - m|^2 / 2`.
+    /// `|q - m|^2 / 2`, or where lists are ranked by products `-<q, m>`.
     from_mean: f32,
     /// `<q, m>`.
-    pub(super) product: f32,
+    product: f32,
 }
 
 impl Relative {
-    /// `-|q - c|^2 / 2` of the centroid with this coarse score.
+    /// `-|q - c|^2 / 2` of the centroid with this coarse score, or where lists are ranked by products `<q, c>`.
     #[must_use]
     pub fn half_square(&self, score: f32) -> f32 {
         score - self.from_mean
@@ -114,7 +118,17 @@ impl ProbeScratch {
 }
 
 impl Coarse {
-    pub(super) fn new(dim: usize, rows: &[f32]) -> Result<Self> {
+    /// For lists ranked by distance.
+    pub(super) fn of_distances(dim: usize, rows: &[f32]) -> Result<Self> {
+        Self::new(dim, rows, false)
+    }
+
+    /// For lists ranked by product.
+    pub(super) fn of_products(dim: usize, rows: &[f32]) -> Result<Self> {
+        Self::new(dim, rows, true)
+    }
+
+    fn new(dim: usize, rows: &[f32], products: bool) -> Result<Self> {
         let n = rows.len() / dim;
         let mut sums = vec![0f64; dim];
         for row in rows.chunks_exact(dim) {
@@ -143,11 +157,18 @@ impl Coarse {
                 term -= f64::from(centred) * (0.5 * f64::from(centred) + error);
                 half_square += 0.5 * f64::from(centred) * (f64::from(x) + f64::from(mean[j]));
             }
-            block[groups * 64 + lane * 4..][..4].copy_from_slice(&(term as f32).to_le_bytes());
-            half_squares.push(half_square as f32);
+            if !products {
+                block[groups * 64 + lane * 4..][..4].copy_from_slice(&(term as f32).to_le_bytes());
+                half_squares.push(half_square as f32);
+            }
         }
         let rounding = step.iter().map(|&step| f64::from(step).powi(2) / 12.0).sum();
         Ok(Self { blocks, mean, step, half_squares, rounding })
+    }
+
+    /// `<q, c>` of the centroid of `list`, from its coarse score.
+    pub(super) fn product(&self, list: u32, score: f32, relative: &Relative) -> f32 {
+        relative.product + (score + self.half_squares.get(list as usize).copied().unwrap_or(0.0))
     }
 
     /// Leaves the coarse scores of `queries` (up to [`TOGETHER`], of `dim` values) in `scratch`.
@@ -166,10 +187,16 @@ impl Coarse {
         for (i, query) in queries.enumerate() {
             assert_eq!(query.len(), dim, "query of another dimension");
             weights.clear();
-            weights.extend(query.iter().zip(&self.mean).zip(&self.step).map(|((q, mean), step)| (q - mean) * step));
+            let products = self.half_squares.is_empty();
+            if products {
+                weights.extend(query.iter().zip(&self.step).map(|(q, step)| q * step));
+            } else {
+                weights.extend(query.iter().zip(&self.mean).zip(&self.step).map(|((q, mean), step)| (q - mean) * step));
+            }
             let (scale, sum) = quantise_query(weights, &mut codes[i * stride(dim)..][..stride(dim)]);
             scales[i] = (scale, -128.0 * scale * sum as f32);
-            let (from_mean, product) = (0.5 * kernels.l2(query, &self.mean), kernels.dot(query, &self.mean));
+            let product = kernels.dot(query, &self.mean);
+            let from_mean = if products { -product } else { 0.5 * kernels.l2(query, &self.mean) };
             relative[i] = Relative { from_mean, product };
         }
         let queries: [CodeQuery<'_>; TOGETHER] = std::array::from_fn(|i| {

@@ -78,11 +78,11 @@ fn failed(detail: &str) -> Error {
     Error::Io { context: "planted fault", detail: detail.to_owned() }
 }
 
-/// The half of a write that a torn store keeps, at the length of the whole.
-fn half(bytes: &[u8]) -> Vec<u8> {
-    let mut torn = bytes.to_vec();
-    torn[bytes.len() / 2..].fill(0);
-    torn
+/// What a torn store keeps of a write: its first half, at the length of the whole.
+fn tear(mut bytes: Vec<u8>) -> Vec<u8> {
+    let kept = bytes.len() / 2;
+    bytes[kept..].fill(0);
+    bytes
 }
 
 impl Store for FaultStore {
@@ -123,15 +123,14 @@ impl Store for FaultStore {
         id: SpaceId,
         expect_seq: u64,
         head: &[u8],
-        puts: &[(Name, &[u8])],
+        puts: Vec<(Name, Vec<u8>)>,
         deletes: &[Name],
     ) -> Result<()> {
         match self.strike() {
             None => self.inner.commit(id, expect_seq, head, puts, deletes),
             Some(Fault::Torn) => {
-                let torn: Vec<_> = puts.iter().map(|(name, bytes)| (*name, half(bytes))).collect();
-                let puts: Vec<_> = torn.iter().map(|(name, bytes)| (*name, &bytes[..])).collect();
-                self.inner.commit(id, expect_seq, head, &puts, deletes)
+                let puts = puts.into_iter().map(|(name, bytes)| (name, tear(bytes))).collect();
+                self.inner.commit(id, expect_seq, head, puts, deletes)
             }
             Some(Fault::Applied) => {
                 self.inner.commit(id, expect_seq, head, puts, deletes).and(Err(failed("it was done")))
@@ -144,7 +143,7 @@ impl Store for FaultStore {
     fn put_new(&self, id: SpaceId, name: Name, bytes: &[u8]) -> Result<()> {
         match self.strike() {
             None => self.inner.put_new(id, name, bytes),
-            Some(Fault::Torn) => self.inner.put_new(id, name, &half(bytes)),
+            Some(Fault::Torn) => self.inner.put_new(id, name, &tear(bytes.to_vec())),
             Some(Fault::Applied) => self.inner.put_new(id, name, bytes).and(Err(failed("it was done"))),
             Some(Fault::Full) => Err(Error::NoSpace { context: "planted fault" }),
             Some(Fault::Fail | Fault::Dead) => Err(failed("nothing was done")),

@@ -104,23 +104,6 @@ impl Store for MemoryStore {
         id: SpaceId,
         expect_seq: u64,
         head: &[u8],
-        puts: &[(Name, &[u8])],
-        deletes: &[Name],
-    ) -> Result<()> {
-        self.commit_owned(
-            id,
-            expect_seq,
-            head,
-            puts.iter().map(|(name, bytes)| (*name, bytes.to_vec())).collect(),
-            deletes,
-        )
-    }
-
-    fn commit_owned(
-        &self,
-        id: SpaceId,
-        expect_seq: u64,
-        head: &[u8],
         puts: Vec<(Name, Vec<u8>)>,
         deletes: &[Name],
     ) -> Result<()> {

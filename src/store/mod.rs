@@ -88,22 +88,16 @@ pub trait Store: Send + Sync {
 
     /// One durable step: adds `puts`, removes `deletes` (absent ones are no error) and sets the head, whose number becomes
     /// `expect_seq + 1`. [`Error::Fenced`] when the head is not `expect_seq`, [`Error::NotFound`] without the space,
-    /// [`Error::AlreadyExists`] when an object of that name is there; none of these changes anything.
-    fn commit(&self, id: SpaceId, expect_seq: u64, head: &[u8], puts: &[(Name, &[u8])], deletes: &[Name])
-    -> Result<()>;
-
-    /// As [`commit`](Self::commit), of objects that are handed over: a store that keeps them as they are need not copy them.
-    fn commit_owned(
+    /// [`Error::AlreadyExists`] when an object of that name is there or two of `puts` share one; none of these changes
+    /// anything. The objects are handed over, so that a store that keeps them as they are need not copy them.
+    fn commit(
         &self,
         id: SpaceId,
         expect_seq: u64,
         head: &[u8],
         puts: Vec<(Name, Vec<u8>)>,
         deletes: &[Name],
-    ) -> Result<()> {
-        let borrowed: Vec<(Name, &[u8])> = puts.iter().map(|(name, bytes)| (*name, &bytes[..])).collect();
-        self.commit(id, expect_seq, head, &borrowed, deletes)
-    }
+    ) -> Result<()>;
 
     /// Adds an object, durable when `Ok`. [`Error::AlreadyExists`] when the name is taken.
     fn put_new(&self, id: SpaceId, name: Name, bytes: &[u8]) -> Result<()>;

@@ -3,6 +3,9 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use cyborg::engine::*;
 use cyborg::error::Result;
@@ -71,6 +74,20 @@ impl Drop for Place {
             let _ = std::fs::remove_dir_all(folder);
         }
     }
+}
+
+/// A db of one thread whose training worker says so when a job begins, and stops there until it is let go.
+pub fn held(url: &str) -> (Arc<Db>, Receiver<()>, Sender<()>) {
+    let (tell, told) = channel();
+    let (go, wait) = channel();
+    let wait = Mutex::new(wait);
+    let log: LogSink = Arc::new(move |_, target, message| {
+        if (target, message) == ("train", "training begins") && tell.send(()).is_ok() {
+            let _ = wait.lock().unwrap().recv_timeout(Duration::from_secs(60));
+        }
+    });
+    let db = Db::open(url, DbOptions { threads: 1, log: Some(log), ..DbOptions::default() }).unwrap();
+    (db, told, go)
 }
 
 /// Byte strings for a [`Strings`] column.

@@ -1,4 +1,4 @@
-//! An allocator that counts, for programs that measure memory: the test of the memory bound and its bench.
+//! An allocator that counts, for programs that measure memory: the tests of memory bounds and a bench.
 //!
 //! Counted is what Rust code asks for; SQLite allocates by itself. Whoever names this module counts all its allocations.
 
@@ -27,6 +27,12 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
+
+/// Bytes in use.
+#[allow(dead_code, reason = "not every program asks for what stays")]
+pub fn used() -> usize {
+    USED.load(Relaxed)
+}
 
 /// What `f` gives, and the most bytes in use above the level before.
 pub fn peak_of<T>(f: impl FnOnce() -> T) -> (T, usize) {

@@ -234,7 +234,7 @@ impl Store for FileStore {
         id: SpaceId,
         expect_seq: u64,
         head: &[u8],
-        puts: &[(Name, &[u8])],
+        puts: Vec<(Name, Vec<u8>)>,
         deletes: &[Name],
     ) -> Result<()> {
         self.write("committing", |tx, lease| {
@@ -244,7 +244,7 @@ impl Store for FileStore {
                 let there = tx.query_row("SELECT 1 FROM space WHERE id = ?1 AND seq != 0", [id], |_| Ok(())).optional();
                 return Err(if there.map_err(sql("committing"))?.is_some() { Error::Fenced } else { NO_SPACE });
             }
-            puts.iter().try_for_each(|(name, bytes)| put(tx, lease, id, *name, bytes))?;
+            puts.into_iter().try_for_each(|(name, bytes)| put(tx, lease, id, name, &bytes))?;
             remove(tx, id, deletes)
         })
     }

@@ -33,7 +33,7 @@ fn one_writer_at_a_time_and_one_file_when_closed() {
     assert!(!again.read_only());
     // The writer's own reads never see less than it wrote.
     for seq in 1..50 {
-        again.commit(ID, seq, b"x", &[], &[]).unwrap();
+        again.commit(ID, seq, b"x", vec![], &[]).unwrap();
         assert_eq!(again.head_seq(ID).unwrap(), Some(seq + 1));
     }
 }
@@ -54,7 +54,7 @@ fn a_read_only_store_makes_no_file_and_follows_writers_that_come_and_go() {
     assert_eq!(dir.names(), ["db", "db-lock"]);
     for e in [
         reader.put_new(ID, name(1), b"x").unwrap_err(),
-        reader.commit(ID, 1, b"", &[], &[]).unwrap_err(),
+        reader.commit(ID, 1, b"", vec![], &[]).unwrap_err(),
         reader.create_space("j", [2; 16], b"", &[]).unwrap_err(),
         reader.delete(ID, &[name(1)]).unwrap_err(),
         reader.reclaim().unwrap_err(),
@@ -63,13 +63,13 @@ fn a_read_only_store_makes_no_file_and_follows_writers_that_come_and_go() {
     }
     // A writer comes and goes between two reads, and a third stays.
     let writer = open(&path, false).unwrap();
-    writer.commit(ID, 1, b"2", &[(name(1), &[5; 600_000])], &[]).unwrap();
+    writer.commit(ID, 1, b"2", vec![(name(1), vec![5; 600_000])], &[]).unwrap();
     drop(writer);
     assert_eq!(reader.head(ID).unwrap().unwrap().bytes, b"2");
     assert_eq!(dir.names(), ["db", "db-lock"]);
     let writer = open(&path, false).unwrap();
     for seq in 2..20 {
-        writer.commit(ID, seq, &seq.to_le_bytes(), &[(name(seq), &[seq as u8; 5000])], &[]).unwrap();
+        writer.commit(ID, seq, &seq.to_le_bytes(), vec![(name(seq), vec![seq as u8; 5000])], &[]).unwrap();
         assert_eq!(reader.head_seq(ID).unwrap(), Some(seq + 1));
         let mut out = [0; 5000];
         reader.get(ID, name(seq), 0, &mut out).unwrap();
@@ -156,11 +156,11 @@ fn a_vanished_or_replaced_file_takes_no_more_commits() {
     store.create_space("i", ID, b"", &[]).unwrap();
     let aside = dir.path("aside");
     std::fs::rename(&path, &aside).unwrap();
-    assert!(matches!(store.commit(ID, 1, b"", &[], &[]), Err(Error::Io { .. })));
+    assert!(matches!(store.commit(ID, 1, b"", vec![], &[]), Err(Error::Io { .. })));
     std::fs::copy(&aside, &path).unwrap();
-    assert!(matches!(store.commit(ID, 1, b"", &[], &[]), Err(Error::Io { .. })));
+    assert!(matches!(store.commit(ID, 1, b"", vec![], &[]), Err(Error::Io { .. })));
     std::fs::rename(&aside, &path).unwrap();
-    store.commit(ID, 1, b"", &[], &[]).unwrap();
+    store.commit(ID, 1, b"", vec![], &[]).unwrap();
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn the_log_is_written_over_and_room_is_given_back() {
     store.get(ID, name(15), 0, &mut out).unwrap();
     assert!(out == big);
     // Dropping leaves no byte of the head, neither in the file nor in the log.
-    store.commit(ID, 1, &[b"remarkable".as_slice(); 40].concat(), &[], &[]).unwrap();
+    store.commit(ID, 1, &[b"remarkable".as_slice(); 40].concat(), vec![], &[]).unwrap();
     assert!(store.drop_space(ID).unwrap());
     for file in [path.clone(), reader::beside(&path, "-wal")] {
         assert!(!std::fs::read(file).unwrap().windows(10).any(|w| w == b"remarkable"));
@@ -202,14 +202,14 @@ fn a_full_store_says_so_keeps_what_it_has_and_goes_on_when_there_is_room() {
         inner.connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
     };
     limit(30);
-    store.commit(ID, 1, b"2", &[(name(1), &[1; 100_000])], &[]).unwrap();
-    let full = store.commit(ID, 2, b"3", &[(name(2), &[2; 900_000])], &[name(1)]);
+    store.commit(ID, 1, b"2", vec![(name(1), vec![1; 100_000])], &[]).unwrap();
+    let full = store.commit(ID, 2, b"3", vec![(name(2), vec![2; 900_000])], &[name(1)]);
     assert!(matches!(full, Err(Error::NoSpace { .. })));
     assert!(matches!(store.put_new(ID, name(2), &[2; 900_000]), Err(Error::NoSpace { .. })));
     assert_eq!((store.head_seq(ID).unwrap(), store.list(ID).unwrap()), (Some(2), vec![(name(1), 100_000)]));
     assert!(!store.read_only());
     limit(3000);
-    store.commit(ID, 2, b"3", &[(name(2), &[2; 900_000])], &[name(1)]).unwrap();
+    store.commit(ID, 2, b"3", vec![(name(2), vec![2; 900_000])], &[name(1)]).unwrap();
     assert_eq!(store.list(ID).unwrap(), [(name(2), 900_000)]);
 }
 
@@ -223,7 +223,7 @@ fn child_that_commits_for_ever() {
     loop {
         let content = vec![seq as u8; if seq.is_multiple_of(7) { 1_000_000 } else { 4000 }];
         let deletes: Vec<Name> = seq.checked_sub(20).map(name).into_iter().collect();
-        store.commit(ID, seq, &seq.to_le_bytes(), &[(name(seq), &content)], &deletes).unwrap();
+        store.commit(ID, seq, &seq.to_le_bytes(), vec![(name(seq), content)], &deletes).unwrap();
         seq += 1;
         println!("acked {seq}");
     }
@@ -283,9 +283,9 @@ fn killed_at_any_moment_nothing_acknowledged_is_lost() {
 fn child_whose_syncs_fail() {
     let Some(path) = std::env::var_os("CYBORG_TEST_STORE") else { return };
     let store = open(Path::new(&path), false).unwrap();
-    let (seq, failed) = (1..).find_map(|seq| Some((seq, store.commit(ID, seq, b"x", &[], &[]).err()?))).unwrap();
+    let (seq, failed) = (1..).find_map(|seq| Some((seq, store.commit(ID, seq, b"x", vec![], &[]).err()?))).unwrap();
     assert!(matches!(failed, Error::Io { .. }), "{failed}");
-    assert!(matches!(store.commit(ID, seq, b"x", &[], &[]), Err(Error::ReadOnly { .. })));
+    assert!(matches!(store.commit(ID, seq, b"x", vec![], &[]), Err(Error::ReadOnly { .. })));
     assert!(matches!(store.put_new(ID, name(1), b"x"), Err(Error::ReadOnly { .. })));
     assert!(store.read_only());
     assert_eq!(store.head_seq(ID).unwrap(), Some(seq));
@@ -315,7 +315,7 @@ fn after_a_failed_sync_nothing_is_written_any_more() {
     let found = store.head_seq(ID).unwrap().unwrap();
     // What was not acknowledged may or may not be there.
     assert!((acked..=acked + 1).contains(&found), "{found} after {acked}");
-    store.commit(ID, found, b"goes on", &[], &[]).unwrap();
+    store.commit(ID, found, b"goes on", vec![], &[]).unwrap();
 }
 
 /// The whole index from the file, or what was found wrong.

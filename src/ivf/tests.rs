@@ -90,11 +90,31 @@ fn top_k_maps_rows_leaves_out_the_dropped_and_never_keeps_a_nan() {
     assert_eq!(kept.best().map(|x| x.1).collect::<Vec<_>>(), [93, 96, 100, 94, 95]);
     kept.reset(5);
     assert_eq!(kept.best().count(), 0, "a reset forgets");
-    let mut top = TopK::new(5);
-    top.offer(&[1.0, f32::NAN], 7);
-    let mut found = vec![1, 2];
-    top.finish_rows(&mut found);
-    assert_eq!(found, [7]);
+    let (mut top, mut found) = (TopK::new(5), vec![1, 2]);
+    top.best_rows(&[f32::NEG_INFINITY, 1.0, f32::NAN], 5, &mut found);
+    assert_eq!(found, [1]);
+}
+
+#[test]
+fn rows_of_the_best_are_those_of_a_sort_in_rising_order() {
+    let mut rng = Rng::new(21);
+    let mut top = TopK::new(3);
+    let mut found = Vec::new();
+    for n in [0usize, 1, 15, 64, 300, 1309] {
+        // Few different scores, so that ties abound at the border, or many.
+        for different in [4, 1 << 20] {
+            let scores: Vec<f32> = (0..n).map(|_| rng.below(different) as f32 - 2.0).collect();
+            let mut order: Vec<u32> = (0..n as u32).collect();
+            order.sort_by(|&a, &b| scores[b as usize].total_cmp(&scores[a as usize]).then(a.cmp(&b)));
+            for k in [0, 1, 2, 8, 64, 256, 1309, 2000] {
+                let mut want = order[..k.min(n)].to_vec();
+                want.sort_unstable();
+                top.offer(&[9.0; 7], 0);
+                top.best_rows(&scores, k, &mut found);
+                assert_eq!(found, want, "{k} of {n}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -7,7 +7,9 @@
 //! score fits 32 bits at every dimension: see [`greatest_code`].
 
 use crate::error::{Result, try_zeroed};
-use crate::kernels::Panels;
+use crate::exec::Exec;
+pub(crate) use crate::kernels::round;
+use crate::kernels::{Kernels, Panels, best, prefetch};
 
 /// Rows looked at to fit the space.
 const FIT_ROWS: usize = 8192;
@@ -16,9 +18,13 @@ const FIT_VALUES: usize = 1 << 22;
 const FIT_LEAST: usize = 256;
 /// One row in so many, at least one, may be an outlier.
 const FIT_BEYOND: usize = 2048;
-/// Adding it to a float32 of at most 2^22 rounds to the nearest whole number, found in the low bits of the sum.
-/// `f32::round` is a call on baseline x86-64; this compiles to one vector add.
-const ROUND: f32 = 12_582_912.0;
+/// Dimensions whose mean is one work item, and rows whose reach is one.
+const FIT_DIMS: usize = 64;
+const FIT_ITEM: usize = 256;
+/// Centroids that one work item turns into bytes.
+const CODED: usize = 64;
+/// Most bytes of a row that are asked for ahead.
+const AHEAD: usize = 2048;
 
 /// Bytes from one byte row to the next: whole groups of 4, as the kernels ask.
 pub(crate) const fn stride(dim: usize) -> usize {
@@ -29,12 +35,6 @@ pub(crate) const fn stride(dim: usize) -> usize {
 /// 32 bits; above, 6 bits and a sign do.
 fn greatest_code(dim: usize) -> f32 {
     if dim > 32_768 { 63.0 } else { 127.0 }
-}
-
-/// `value`, at most 2^22 in size, rounded to the nearest whole number (halves to even).
-#[inline]
-pub(crate) fn round(value: f32) -> i32 {
-    (value + ROUND).to_bits() as i32 - ROUND.to_bits() as i32
 }
 
 /// Where bytes lie: the mean of each dimension and one step for all.
@@ -48,20 +48,26 @@ impl ByteSpace {
     /// Fits the space to evenly spaced rows of `rows` (`n x dim`, at least one row). The step reaches the value
     /// farthest from its mean, outliers excepted: one huge row must not take the resolution from all others. A row is
     /// an outlier when it reaches 1.5 times farther than all but [`FIT_BEYOND`] of the rows.
-    pub(crate) fn fit(rows: &[f32], dim: usize) -> Self {
+    pub(crate) fn fit(rows: &[f32], dim: usize, exec: &Exec) -> Self {
         let n = rows.len() / dim;
         let taken = n.min(FIT_ROWS).min((FIT_VALUES / dim).max(FIT_LEAST));
         let sample = |i: usize| &rows[i * n / taken * dim..][..dim];
         let reach = |mean: &[f32]| -> Vec<f32> {
-            let spread = |i| farthest(sample(i), mean);
-            (0..taken).map(spread).collect()
+            let mut reached = vec![0f32; taken];
+            exec.for_each_chunk(&mut reached, FIT_ITEM, |item, reached| {
+                for (i, reached) in (item * FIT_ITEM..).zip(reached) {
+                    ahead(sample((i + 1).min(taken - 1)));
+                    *reached = farthest(sample(i), mean);
+                }
+            });
+            reached
         };
-        let mut mean = mean_of(dim, (0..taken).map(sample));
+        let mut mean = mean_of(dim, exec, || (0..taken).map(sample));
         let mut reached = reach(&mean);
         let mut limit = common_reach(&reached);
         if reached.iter().any(|&r| r > limit) {
             // Outliers shift the mean too: once more without them.
-            mean = mean_of(dim, (0..taken).filter(|&i| reached[i] <= limit).map(sample));
+            mean = mean_of(dim, exec, || (0..taken).filter(|&i| reached[i] <= limit).map(sample));
             reached = reach(&mean);
             limit = common_reach(&reached);
         }
@@ -81,17 +87,8 @@ impl ByteSpace {
     }
 
     /// Writes the `dim` bytes of `row`; gives `sum (u - 128)^2` and whether a value was clipped.
-    pub(crate) fn encode(&self, row: &[f32], out: &mut [u8]) -> (i32, bool) {
-        let scale = 1.0 / self.step;
-        let mut clipped = 0;
-        for ((&x, &mean), out) in row.iter().zip(&self.mean).zip(out.iter_mut()) {
-            let value = (x - mean) * scale;
-            clipped |= u32::from(value.abs() > 127.5);
-            *out = (round(value.clamp(-127.0, 127.0)) + 128) as u8;
-        }
-        // A loop of its own: together neither would become vector code.
-        let square = |&u: &u8| (i32::from(u) - 128) * (i32::from(u) - 128);
-        (out.iter().map(square).sum(), clipped != 0)
+    pub(crate) fn encode(&self, kernels: &Kernels, row: &[f32], out: &mut [u8]) -> (i32, bool) {
+        kernels.to_bytes(row, &self.mean, 1.0 / self.step, out)
     }
 
     /// `centroid` in the units of the space, where a byte `u` stands for `u - 128`.
@@ -102,14 +99,26 @@ impl ByteSpace {
     }
 }
 
-/// The mean of some rows; zeros without any.
-fn mean_of<'a>(dim: usize, rows: impl Iterator<Item = &'a [f32]>) -> Vec<f32> {
-    let (mut sums, mut count) = (vec![0f64; dim], 0usize);
-    for row in rows {
-        sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x));
-        count += 1;
-    }
-    sums.iter().map(|sum| (sum / count.max(1) as f64) as f32).collect()
+/// The mean of some rows; zeros without any. Each dimension is added up in the order of the rows, whatever the threads.
+fn mean_of<'a, R: Iterator<Item = &'a [f32]>>(dim: usize, exec: &Exec, rows: impl Fn() -> R + Sync) -> Vec<f32> {
+    let mut means = vec![0f32; dim];
+    exec.for_each_chunk(&mut means, FIT_DIMS, |item, means| {
+        let (mut sums, mut count) = ([0f64; FIT_DIMS], 0usize);
+        let part = |row: &'a [f32]| &row[item * FIT_DIMS..][..means.len()];
+        let mut rows = rows().map(part).peekable();
+        while let Some(row) = rows.next() {
+            rows.peek().copied().into_iter().for_each(ahead);
+            sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x));
+            count += 1;
+        }
+        means.iter_mut().zip(&sums).for_each(|(mean, sum)| *mean = (sum / count.max(1) as f64) as f32);
+    });
+    means
+}
+
+/// Asks for a row, which lies anywhere in memory.
+fn ahead(row: &[f32]) {
+    prefetch(row.as_ptr(), (row.len() * 4).min(AHEAD));
 }
 
 /// The greatest distance of a value of `row` from that of `from`. Each lane has a maximum of its own: a single chain waits
@@ -150,26 +159,34 @@ pub(crate) struct ByteCentroids {
 
 impl ByteCentroids {
     /// From `n` centroids of `dim` values in the units of a [`ByteSpace`].
-    pub(crate) fn new(centroids: &[f32], dim: usize) -> Result<Self> {
+    pub(crate) fn new(centroids: &[f32], dim: usize, exec: &Exec) -> Result<Self> {
         let n = centroids.len() / dim;
         let mut codes: Vec<i8> = try_zeroed(n * stride(dim), "byte centroids")?;
         let mut biases: Vec<i32> = try_zeroed(n, "byte centroids")?;
         let mut norms: Vec<i32> = try_zeroed(n, "byte centroids")?;
         let zero = vec![0f32; dim];
-        let greatest = centroids.chunks_exact(dim).map(|c| farthest(c, &zero)).fold(0f32, f32::max);
+        let kernels = best();
+        let items: Vec<&[f32]> = centroids.chunks(CODED * dim).collect();
+        let greatest = |i: usize| items[i].chunks_exact(dim).map(|c| farthest(c, &zero)).fold(0f32, f32::max);
+        let greatest = exec.map(items.len(), greatest).into_iter().fold(0f32, f32::max);
         let top = greatest_code(dim);
         let factor = if greatest > 1e-3 { top / greatest } else { 1.0 };
-        for (i, (centroid, codes)) in centroids.chunks_exact(dim).zip(codes.chunks_exact_mut(stride(dim))).enumerate() {
-            let (mut sum, mut norm) = (0i32, 0i32);
-            for (&c, code) in centroid.iter().zip(codes) {
-                let q = round((c * factor).clamp(-top, top));
-                sum += q;
-                norm += q * q;
-                *code = q as i8;
+        let places = codes.chunks_mut(CODED * stride(dim)).zip(biases.chunks_mut(CODED).zip(norms.chunks_mut(CODED)));
+        let mut coded: Vec<_> = items.into_iter().zip(places).collect();
+        exec.for_each_chunk(&mut coded, 1, |_, item| {
+            for (centroids, (codes, (biases, norms))) in item {
+                let codes = centroids.chunks_exact(dim).zip(codes.chunks_exact_mut(stride(dim)));
+                for ((centroid, codes), (bias, size)) in codes.zip(biases.iter_mut().zip(norms.iter_mut())) {
+                    // As a row about zero, whose bytes less 128 are the codes: no code is beyond the greatest.
+                    let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut codes[..dim]);
+                    let (norm, _) = kernels.to_bytes(centroid, &zero, factor, bytes);
+                    bytes.iter_mut().for_each(|u| *u ^= 0x80);
+                    let sum: i32 = codes.iter().map(|&q| i32::from(q)).sum();
+                    *bias = (-0.5 * f64::from(norm) / f64::from(factor)).round() as i32 - 128 * sum;
+                    *size = norm;
+                }
             }
-            biases[i] = (-0.5 * f64::from(norm) / f64::from(factor)).round() as i32 - 128 * sum;
-            norms[i] = norm;
-        }
+        });
         Ok(Self { dim, codes, biases, norms, factor })
     }
 

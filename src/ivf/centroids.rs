@@ -182,8 +182,8 @@ impl Centroids {
             exec.for_each_chunk(out, ROWS, |i, out| one_by_one(&rows[i * ROWS * self.dim..], out));
             return Ok(());
         }
-        let space = ByteSpace::fit(rows, self.dim);
-        let panels = self.panels(&space)?;
+        let space = ByteSpace::fit(rows, self.dim, exec);
+        let panels = self.panels(&space, exec)?;
         let failed = OnceLock::new();
         exec.for_each_chunk(out, ROWS, |i, out| {
             let rows = &rows[i * ROWS * self.dim..][..out.len() * self.dim];
@@ -195,12 +195,12 @@ impl Centroids {
     }
 
     /// All centroids packed in `space`.
-    fn panels(&self, space: &ByteSpace) -> Result<Panels> {
+    fn panels(&self, space: &ByteSpace, exec: &Exec) -> Result<Panels> {
         let mut units: Vec<f32> = try_zeroed(self.rows.len(), "centroids")?;
         for (centroid, units) in self.rows.chunks_exact(self.dim).zip(units.chunks_exact_mut(self.dim)) {
             space.units(centroid, units);
         }
-        ByteCentroids::new(&units, self.dim)?.panels()
+        ByteCentroids::new(&units, self.dim, exec)?.panels()
     }
 
     fn assign_block(
@@ -215,7 +215,7 @@ impl Centroids {
         let mut bytes: Vec<u8> = try_zeroed(out.len() * stride, "byte rows")?;
         let mut clipped = Vec::new();
         for (i, (row, bytes)) in rows.chunks_exact(self.dim).zip(bytes.chunks_exact_mut(stride)).enumerate() {
-            if space.encode(row, bytes).1 {
+            if space.encode(kernels, row, &mut bytes[..self.dim]).1 {
                 clipped.push(i);
             }
         }

@@ -4,7 +4,7 @@ use super::bytes::{ByteCentroids, ByteSpace, stride};
 use super::{Centroids, Kept, ProbeScratch, Sieve, TOGETHER, TopK};
 use crate::error::Error;
 use crate::exec::Exec;
-use crate::kernels::{Best, Kernels, Level, at};
+use crate::kernels::{Best, Kernels, Level, at, best};
 use crate::rng::Rng;
 use crate::types::Similarity;
 
@@ -90,27 +90,47 @@ fn top_k_maps_rows_leaves_out_the_dropped_and_never_keeps_a_nan() {
     assert_eq!(kept.best().map(|x| x.1).collect::<Vec<_>>(), [93, 96, 100, 94, 95]);
     kept.reset(5);
     assert_eq!(kept.best().count(), 0, "a reset forgets");
-    let mut top = TopK::new(5);
-    top.offer(&[1.0, f32::NAN], 7);
-    let mut found = vec![1, 2];
-    top.finish_rows(&mut found);
-    assert_eq!(found, [7]);
+    let (mut top, mut found) = (TopK::new(5), vec![1, 2]);
+    top.best_rows(&[f32::NEG_INFINITY, 1.0, f32::NAN], 5, &mut found);
+    assert_eq!(found, [1]);
+}
+
+#[test]
+fn rows_of_the_best_are_those_of_a_sort_in_rising_order() {
+    let mut rng = Rng::new(21);
+    let mut top = TopK::new(3);
+    let mut found = Vec::new();
+    for n in [0usize, 1, 15, 64, 300, 1309] {
+        // Few different scores, so that ties abound at the border, or many.
+        for different in [4, 1 << 20] {
+            let scores: Vec<f32> = (0..n).map(|_| rng.below(different) as f32 - 2.0).collect();
+            let mut order: Vec<u32> = (0..n as u32).collect();
+            order.sort_by(|&a, &b| scores[b as usize].total_cmp(&scores[a as usize]).then(a.cmp(&b)));
+            for k in [0, 1, 2, 8, 64, 256, 1309, 2000] {
+                let mut want = order[..k.min(n)].to_vec();
+                want.sort_unstable();
+                top.offer(&[9.0; 7], 0);
+                top.best_rows(&scores, k, &mut found);
+                assert_eq!(found, want, "{k} of {n}");
+            }
+        }
+    }
 }
 
 #[test]
 fn byte_scores_are_distances() {
     for dim in [1, 3, 17, 100, 129] {
         let rows = rows(300, dim, 5.0, 3);
-        let space = ByteSpace::fit(&rows, dim);
+        let space = ByteSpace::fit(&rows, dim, &Exec::new(1));
         let mut units = vec![0.0; 20 * dim];
         for (c, unit) in rows.chunks_exact(dim).zip(units.chunks_exact_mut(dim)) {
             space.units(c, unit);
         }
-        let centroids = ByteCentroids::new(&units, dim).unwrap();
+        let centroids = ByteCentroids::new(&units, dim, &Exec::new(1)).unwrap();
         let mut bytes = vec![0; stride(dim)];
         for kernels in levels() {
             for row in rows.chunks_exact(dim).take(50) {
-                let (norm, clipped) = space.encode(row, &mut bytes[..dim]);
+                let (norm, clipped) = space.encode(best(), row, &mut bytes[..dim]);
                 assert!(!clipped);
                 let mut out = [Best::default()];
                 for (i, c) in rows.chunks_exact(dim).take(20).enumerate() {
@@ -132,14 +152,14 @@ fn byte_scores_are_distances() {
 fn the_byte_space_survives_outliers_and_equal_rows() {
     let mut data = rows(20_000, 4, 0.0, 5);
     data[17] = 1e9;
-    let space = ByteSpace::fit(&data, 4);
+    let space = ByteSpace::fit(&data, 4, &Exec::new(1));
     assert!(space.step() < 0.05, "{}", space.step());
     let mut out = [0; 4];
-    assert!(space.encode(&data[16..20], &mut out).1, "the outlier is reported as clipped");
+    assert!(space.encode(best(), &data[16..20], &mut out).1, "the outlier is reported as clipped");
     assert_eq!(out[1], 255);
     let equal = vec![3.5; 40];
-    let space = ByteSpace::fit(&equal, 4);
-    assert_eq!(space.encode(&equal[..4], &mut out), (0, false));
+    let space = ByteSpace::fit(&equal, 4, &Exec::new(1));
+    assert_eq!(space.encode(best(), &equal[..4], &mut out), (0, false));
     assert_eq!(out, [128; 4]);
 }
 
@@ -148,16 +168,16 @@ fn scores_fit_32_bits_at_the_largest_dimension() {
     let dim = 65_536;
     // The worst case: every value at an end, row and centroid opposite or equal.
     let ends: Vec<f32> = (0..4 * dim).map(|i| if (i / dim) % 2 == 0 { 1.0 } else { -1.0 }).collect();
-    let space = ByteSpace::fit(&ends, dim);
+    let space = ByteSpace::fit(&ends, dim, &Exec::new(1));
     let mut units = vec![0.0; 2 * dim];
     for (c, unit) in ends.chunks_exact(dim).zip(units.chunks_exact_mut(dim)) {
         space.units(c, unit);
     }
-    let panels = ByteCentroids::new(&units, dim).unwrap().panels().unwrap();
+    let panels = ByteCentroids::new(&units, dim, &Exec::new(1)).unwrap().panels().unwrap();
     let mut bytes = vec![0; dim];
     for kernels in levels() {
         for (row, want) in ends.chunks_exact(dim).zip([0, 1]) {
-            space.encode(row, &mut bytes);
+            space.encode(best(), row, &mut bytes);
             let mut two = [[Best::default(); 2]];
             kernels.assign2(&bytes, dim, &[0], &panels, &mut two);
             assert_eq!(two[0][0].position, want);

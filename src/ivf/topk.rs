@@ -78,13 +78,27 @@ impl TopK {
         self.reset(self.kept.k);
     }
 
-    /// Writes the rows of the best into `out` (emptied first), in rising order of row. The scan is forgotten.
-    pub fn finish_rows(&mut self, out: &mut Vec<u32>) {
-        self.kept.select();
+    /// Writes the rows of the `k` best of `scores` into `out` (emptied first), in rising order of row. What was offered
+    /// before is forgotten.
+    pub fn best_rows(&mut self, scores: &[f32], k: usize, out: &mut Vec<u32>) {
+        let Self { kept, sieve } = self;
+        kept.reset(k);
         out.clear();
-        out.extend(self.kept.keys.iter().map(|&key| unkey(key).1));
-        out.sort_unstable();
-        self.reset(self.kept.k);
+        if k == 0 {
+            return;
+        }
+        let least = sieve.kth_at_least(scores, k).next_down();
+        sieve.above(scores, least, |score, row| kept.keys.push(key(score, row)));
+        let mut last = u64::MAX;
+        if kept.keys.len() > k {
+            // Chosen in a copy: the candidates are in order already, and the last one in says which stay.
+            let count = kept.keys.len();
+            kept.keys.extend_from_within(..);
+            last = *kept.keys[count..].select_nth_unstable(k - 1).1;
+            kept.keys.truncate(count);
+        }
+        out.extend(kept.keys.iter().filter(|&&key| key <= last).map(|&key| unkey(key).1));
+        kept.reset(k);
     }
 }
 

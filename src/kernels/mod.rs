@@ -30,6 +30,7 @@ mod panels;
 mod portable;
 mod pq;
 mod prefetch;
+mod sample;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ pub use level::{Level, at, best};
 pub use pages::{HUGE_PAGE, huge_pages};
 pub use panels::{Best, Panels};
 pub use prefetch::prefetch;
+pub use sample::{BYTE_ROWS, RowSums, round};
 
 use crate::types::{MAX_DIMENSION, Similarity};
 use panels::Rows;
@@ -79,6 +81,9 @@ struct Table {
     pq4_blocks: unsafe fn(&pq::Tables, &[u8], &mut [f32]),
     pq8_blocks: unsafe fn(&pq::Tables, &[u8], &mut [f32]),
     nearest: unsafe fn(&[f32], &[f32], &[f32], &mut [u8]),
+    to_bytes: unsafe fn(&[f32], &[f32], f32, &mut [u8]) -> (i32, bool),
+    add_bytes: unsafe fn([&[u8]; 4], &mut [u16]),
+    add_rows: unsafe fn([&[f32]; 4], &[f32], &mut RowSums),
 }
 
 /// The kernels of one level, safe to call: wrong lengths panic with a message before anything is read.

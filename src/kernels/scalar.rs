@@ -10,7 +10,7 @@ use super::bounds::finish;
 use super::codes::one_by_one;
 use super::halves::{narrow, widen};
 use super::panels::{PANEL_GROUP, Rows, WIDTH, offer2};
-use super::{Best, CodeQuery, GROUP, GROUP_BYTES, Kernels, LANES, Level, Panels, Table, code_bytes, sq_stride};
+use super::{Best, CodeQuery, GROUP, GROUP_BYTES, Kernels, LANES, Level, Panels, Table, code_bytes, sample, sq_stride};
 
 pub(super) static KERNELS: Kernels = Kernels {
     level: Level::Scalar,
@@ -39,6 +39,9 @@ pub(super) static KERNELS: Kernels = Kernels {
         pq4_blocks: pq::pq4_blocks,
         pq8_blocks: pq::pq8_blocks,
         nearest: pq::nearest,
+        to_bytes: sample::to_bytes,
+        add_bytes: sample::add_bytes,
+        add_rows: sample::add_rows,
     },
 };
 

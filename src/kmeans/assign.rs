@@ -91,7 +91,7 @@ pub(super) fn lloyd(job: &Job, index: &[u32], k: usize, iterations: u32, rng: &m
         mean.iter_mut().zip(job.rows.row(index[p as usize])).for_each(|(m, &u)| *m = f32::from(u) - 128.0);
     }
     for _ in 0..iterations {
-        let centroids = ByteCentroids::new(&found.means, dim)?;
+        let centroids = ByteCentroids::new(&found.means, dim, job.exec)?;
         found.answers = assign_all(job, index, &centroids.panels()?)?;
         found.factor = centroids.factor();
         let mut lists = Lists::one(index.to_vec())?;

@@ -9,9 +9,12 @@ use std::collections::HashSet;
 use super::Job;
 use super::lists::Lists;
 use crate::error::{Result, try_with_capacity, try_zeroed};
+use crate::kernels::{Kernels, RowSums, prefetch};
 
 /// Rows of a work item, about.
 const ROWS: usize = 1024;
+/// Most bytes of a row that are asked for ahead: the CPU goes on by itself.
+const AHEAD: usize = 2048;
 /// Values read between two looks at the watch.
 const VALUES: usize = 1 << 20;
 
@@ -40,16 +43,14 @@ fn exact_means(job: &Job, rows: &[f32], lists: &Lists) -> Result<Finished> {
     let parts = job.exec.map(runs.len(), |i| {
         let mut means: Vec<f32> = try_with_capacity(runs[i].len() * dim, "means")?;
         let mut inertia = 0.0;
-        let mut sums = Sums::new(centre);
+        let mut sums = Sums::new(job.kernels, centre);
         for j in runs[i].clone() {
             sums.clear();
             let (near, apart): (Vec<u32>, Vec<u32>) = lists.of(j).iter().partition(|&&row| !job.rows.is_outlier(row));
             let (near, apart) = if near.is_empty() { (apart, near) } else { (near, apart) };
             for piece in near.chunks((VALUES / dim).clamp(4, ROWS)) {
                 job.watch.check()?;
-                let (fours, rest) = piece.as_chunks::<4>();
-                fours.iter().for_each(|four| sums.add(four.map(values)));
-                rest.iter().for_each(|&row| sums.add([values(row)]));
+                sums.add(piece, values);
             }
             inertia += sums.mean(near.len(), &mut means);
             let mean = &means[means.len() - dim..];
@@ -66,34 +67,36 @@ fn exact_means(job: &Job, rows: &[f32], lists: &Lists) -> Result<Finished> {
     Ok(finished)
 }
 
-/// Sums of rows in float64, about a centre so that squares do not cancel.
+/// Sums of rows about the centre of the bytes.
 struct Sums<'a> {
+    kernels: &'static Kernels,
     centre: &'a [f32],
-    sums: Vec<f64>,
-    /// Per dimension, like the sums: one chain of additions would be slower than the rest.
-    squares: Vec<f64>,
+    sums: RowSums,
 }
 
 impl<'a> Sums<'a> {
-    fn new(centre: &'a [f32]) -> Self {
-        Self { centre, sums: vec![0.0; centre.len()], squares: vec![0.0; centre.len()] }
+    fn new(kernels: &'static Kernels, centre: &'a [f32]) -> Self {
+        Self { kernels, centre, sums: RowSums { sums: vec![0.0; centre.len()], squares: vec![0.0; centre.len()] } }
     }
 
     fn clear(&mut self) {
-        self.sums.fill(0.0);
-        self.squares.fill(0.0);
+        self.sums.sums.fill(0.0);
+        self.sums.squares.fill(0.0);
     }
 
-    /// Adds rows, four at best: the sums are loaded and stored once for all of them.
-    fn add<const N: usize>(&mut self, rows: [&[f32]; N]) {
-        let rows = rows.map(|row| &row[..self.centre.len()]);
-        let places = self.sums.iter_mut().zip(&mut self.squares).zip(self.centre);
-        for (d, ((sum, square), &centre)) in places.enumerate() {
-            for row in rows {
-                let value = f64::from(row[d]) - f64::from(centre);
-                *sum += value;
-                *square += value * value;
+    /// Adds the rows `index`, four by four.
+    fn add<'r>(&mut self, index: &[u32], values: impl Fn(u32) -> &'r [f32]) {
+        let (fours, rest) = index.as_chunks::<4>();
+        for (f, four) in fours.iter().enumerate() {
+            for &row in fours.get(f + 1).map_or(rest, |next| next) {
+                prefetch(values(row).as_ptr(), (self.centre.len() * 4).min(AHEAD));
             }
+            self.kernels.add_rows(four.map(&values), self.centre, &mut self.sums);
+        }
+        if !rest.is_empty() {
+            // The centre itself adds nothing.
+            let last = [0, 1, 2, 3].map(|i| rest.get(i).map_or(self.centre, |&row| values(row)));
+            self.kernels.add_rows(last, self.centre, &mut self.sums);
         }
     }
 
@@ -101,12 +104,12 @@ impl<'a> Sums<'a> {
     fn mean(&self, n: usize, means: &mut Vec<f32>) -> f64 {
         let size = n.max(1) as f64;
         let mut norm = 0.0;
-        for (sum, &centre) in self.sums.iter().zip(self.centre) {
+        for (sum, &centre) in self.sums.sums.iter().zip(self.centre) {
             let mean = sum / size;
             norm += mean * mean;
             means.push((mean + f64::from(centre)) as f32);
         }
-        (self.squares.iter().sum::<f64>() - size * norm).max(0.0)
+        (self.sums.squares.iter().sum::<f64>() - size * norm).max(0.0)
     }
 }
 

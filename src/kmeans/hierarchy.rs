@@ -31,7 +31,7 @@ pub(super) fn start(job: &Job, k: usize) -> Result<(Vec<f32>, Lists)> {
     let coarse = (k as f64).sqrt().round() as usize;
     let sample = sample_indices(n, COARSE_ROWS * coarse, rng.next_u64());
     let found = lloyd(job, &sample, coarse, COARSE_ITERATIONS, &mut rng)?;
-    let panels = ByteCentroids::new(&found.means, job.rows.dim)?.panels()?;
+    let panels = ByteCentroids::new(&found.means, job.rows.dim, job.exec)?.panels()?;
     let answers = assign_all(job, lists.order(), &panels)?;
     lists.regroup(job.watch, coarse, |p| answers[p].position)?;
     drop(answers);

@@ -7,12 +7,10 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::Job;
-use super::rows::Rows;
 use crate::error::{Result, try_zeroed};
 use crate::exec::Watch;
+use crate::kernels::BYTE_ROWS;
 
-/// Rows whose bytes are summed in 16 bits, between two looks at the watch: 256 times 255 just fits.
-const SHORT_ROWS: usize = 256;
 /// Rows regrouped between two looks at the watch.
 const REGROUPED: usize = 1 << 18;
 
@@ -103,18 +101,28 @@ pub(super) fn means(job: &Job, lists: &Lists) -> Result<Vec<f32>> {
     job.exec.for_each_chunk(&mut means, together * dim, |i, means| {
         let mut shorts = vec![0u16; dim];
         let mut totals = vec![0u64; dim];
+        let zero = vec![0u8; dim];
         for (j, mean) in (i * together..).zip(means.chunks_exact_mut(dim)) {
+            let scale = 1.0 / lists.size(j).max(1) as f64;
+            let mean_of = |total: f64| (total * scale - 128.0) as f32;
             totals.fill(0);
-            for rows in lists.of(j).chunks(SHORT_ROWS) {
+            shorts.fill(0);
+            for rows in lists.of(j).chunks(BYTE_ROWS) {
                 if job.watch.check().is_err() {
                     return;
                 }
                 shorts.fill(0);
-                add_rows(job.rows, rows, &mut shorts);
-                totals.iter_mut().zip(&shorts).for_each(|(total, &short)| *total += u64::from(short));
+                add_rows(job, rows, &zero, &mut shorts);
+                if rows.len() < lists.size(j) {
+                    totals.iter_mut().zip(&shorts).for_each(|(total, &short)| *total += u64::from(short));
+                }
             }
-            let scale = 1.0 / lists.size(j).max(1) as f64;
-            mean.iter_mut().zip(&totals).for_each(|(mean, &total)| *mean = (total as f64 * scale - 128.0) as f32);
+            if lists.size(j) <= BYTE_ROWS {
+                // As below, but without 64-bit sums, which become floats one by one.
+                mean.iter_mut().zip(&shorts).for_each(|(mean, &short)| *mean = mean_of(f64::from(short)));
+            } else {
+                mean.iter_mut().zip(&totals).for_each(|(mean, &total)| *mean = mean_of(total as f64));
+            }
         }
     });
     job.watch.check()?;
@@ -122,20 +130,16 @@ pub(super) fn means(job: &Job, lists: &Lists) -> Result<Vec<f32>> {
     Ok(means)
 }
 
-/// Adds the bytes of at most [`SHORT_ROWS`] rows to `sums`, four rows to each load and store of the sums.
-fn add_rows(rows: &Rows, index: &[u32], sums: &mut [u16]) {
+/// Adds the bytes of at most [`BYTE_ROWS`] rows to `sums`, four by four; `zero` is a row that adds nothing.
+fn add_rows(job: &Job, index: &[u32], zero: &[u8], sums: &mut [u16]) {
     let (fours, rest) = index.as_chunks::<4>();
     for (f, four) in fours.iter().enumerate() {
-        if let Some(next) = fours.get(f + 1) {
-            next.iter().for_each(|&i| rows.prefetch(i));
-        }
-        let [a, b, c, d] = four.map(|i| rows.row(i));
-        for ((((sum, &a), &b), &c), &d) in sums.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-            *sum += u16::from(a) + u16::from(b) + u16::from(c) + u16::from(d);
-        }
+        fours.get(f + 1).map_or(rest, |next| next).iter().for_each(|&i| job.rows.prefetch(i));
+        job.kernels.add_bytes(four.map(|i| job.rows.row(i)), sums);
     }
-    for &i in rest {
-        sums.iter_mut().zip(rows.row(i)).for_each(|(sum, &u)| *sum += u16::from(u));
+    if !rest.is_empty() {
+        let last = [0, 1, 2, 3].map(|i| rest.get(i).map_or(zero, |&i| job.rows.row(i)));
+        job.kernels.add_bytes(last, sums);
     }
 }
 

@@ -160,11 +160,12 @@ fn cluster_with(
     watch.check()?;
     let most = (params.max_iters.max(1) as usize).min(PASSES.len() + 1);
     progress.enter(Phase::Clustering, (n * (most + 1)) as u64);
-    let bytes = Rows::new(rows, dim, exec, watch)?;
+    let bytes = Rows::new(kernels, rows, dim, exec, watch)?;
     let job = Job { kernels, exec, watch, rows: &bytes, seed: params.seed };
-    let ground = Ground { kernels, exec, watch, space: &bytes.space, rows, dim };
+    let ground = Ground { kernels, exec, watch, space: &bytes.space, dim };
     let widths: usize = PASSES[..most - 1].iter().map(|(width, _)| params.k.min(*width)).sum();
-    let mut probe = Probe::new(&ground, held_out, n.saturating_mul(widths + params.k))?;
+    let mut probe =
+        Probe::new(&ground, held_out, n, |row, out| bytes.copy(row, out), n.saturating_mul(widths + params.k))?;
     let (mut centres, mut lists) = hierarchy::start(&job, params.k)?;
     progress.advance(n as u64);
 
@@ -197,7 +198,7 @@ fn cluster_with(
     if params.spherical {
         to_unit_length(&mut centres, dim);
     }
-    let full = ByteCentroids::new(&centres, dim)?.panels()?;
+    let full = ByteCentroids::new(&centres, dim, exec)?.panels()?;
     let answers = assign_all(&job, lists.order(), &full)?;
     lists.regroup(watch, params.k, |p| answers[p].position)?;
     drop((full, answers, centres));
@@ -264,7 +265,7 @@ fn pass(
     round: usize,
 ) -> Result<f64> {
     let k = lists.len();
-    let centroids = ByteCentroids::new(centres, job.rows.dim)?;
+    let centroids = ByteCentroids::new(centres, job.rows.dim, job.exec)?;
     let neighbours = Neighbours::new(&centroids)?;
     let factor = centroids.factor();
     let inertia = if relocates {

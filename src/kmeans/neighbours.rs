@@ -14,6 +14,8 @@ use crate::kernels::{Best, Panels};
 
 /// Rows in one work item, about.
 const ITEM: usize = 2048;
+/// Rows of a list that are asked for before its neighbours are chosen; assigning them asks for those behind.
+const AHEAD: usize = 12;
 
 /// The centroids of a pass, laid out for finding the nearest of one another.
 pub(super) struct Neighbours<'a> {
@@ -59,9 +61,7 @@ impl<'a> Neighbours<'a> {
     /// Leaves the `width` centroids nearest to the `at`-th of those scored, itself among them, in `scratch.ids`.
     fn choose(&self, at: usize, width: usize, scratch: &mut Scratch) {
         let Scratch { scores, top, ids } = scratch;
-        top.reset(width);
-        top.offer_all(&scores[at * self.blocks.lanes()..][..self.centroids.len()]);
-        top.finish_rows(ids);
+        top.best_rows(&scores[at * self.blocks.lanes()..][..self.centroids.len()], width, ids);
     }
 
     /// For every row the nearest of the `width` neighbours of its list's centroid; one answer a place of the order.
@@ -104,6 +104,7 @@ impl<'a> Neighbours<'a> {
                 let rows = lists.of(j);
                 let (part, tail) = out.split_at_mut(rows.len());
                 out = tail;
+                rows.iter().take(AHEAD).for_each(|&row| job.rows.prefetch(row));
                 self.choose(at, width, &mut scratch);
                 self.centroids.pack(&scratch.ids, &mut panels);
                 assign_here(job, rows, &panels, part)?;

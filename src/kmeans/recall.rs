@@ -56,16 +56,21 @@ pub(super) struct Ground<'a> {
     pub(super) exec: &'a Exec,
     pub(super) watch: &'a Watch,
     pub(super) space: &'a ByteSpace,
-    /// The sample, `n x dim`.
-    pub(super) rows: &'a [f32],
     pub(super) dim: usize,
 }
 
 impl Probe {
     /// With `held_out` rows (any number of `dim` values) as queries, for a clustering of `products` products of a row
-    /// with a centroid. `None` where there is too little to measure.
-    pub(super) fn new(ground: &Ground<'_>, held_out: &[f32], products: usize) -> Result<Option<Self>> {
-        let (dim, n) = (ground.dim, ground.rows.len() / ground.dim);
+    /// with a centroid. `encode` writes the bytes of one of the `n` rows of the sample, which are whole groups, and gives
+    /// their norm. `None` where there is too little to measure.
+    pub(super) fn new(
+        ground: &Ground<'_>,
+        held_out: &[f32],
+        n: usize,
+        encode: impl Fn(u32, &mut [u8]) -> i32 + Sync,
+        products: usize,
+    ) -> Result<Option<Self>> {
+        let dim = ground.dim;
         let given = held_out.len() / dim;
         let mut taken = n.min(ROWS);
         let mut asked = given.min(QUERIES).min(products / SHARE / taken.max(1));
@@ -77,8 +82,8 @@ impl Probe {
             return Ok(None);
         }
         let codes: Vec<Vec<i8>> =
-            (0..asked).map(|i| code(ground.space, &held_out[i * given / asked * dim..][..dim])).collect();
-        let found = nearest(ground, &codes, |i| (i * n / taken) as u32, taken)?;
+            (0..asked).map(|i| code(ground, &held_out[i * given / asked * dim..][..dim])).collect();
+        let found = nearest(ground, &codes, |i| (i * n / taken) as u32, encode, taken)?;
         let mut rows: Vec<u32> = found.iter().flatten().copied().collect();
         rows.sort_unstable();
         rows.dedup();
@@ -96,7 +101,7 @@ impl Probe {
     /// The recall with centroids `units` (in the units of the space), lists of `sizes` rows, and each of
     /// [`Probe::rows`] in the list that `labels` says.
     pub(super) fn measure(&mut self, ground: &Ground<'_>, units: &[f32], sizes: &[u32], labels: &[u32]) -> Result<f64> {
-        let centroids = ByteCentroids::new(units, ground.dim)?;
+        let centroids = ByteCentroids::new(units, ground.dim, ground.exec)?;
         let blocks = Blocks::of(&centroids, |i| (-f64::from(centroids.norm(i)) / centroids.factor()) as f32)?;
         let parts: Vec<&[Query]> = self.queries.chunks(16).collect();
         let costs = ground.exec.map(parts.len(), |i| {
@@ -134,19 +139,20 @@ impl Probe {
 }
 
 /// The signed bytes of a row, padded with 0 to whole groups.
-fn code(space: &ByteSpace, row: &[f32]) -> Vec<i8> {
+fn code(ground: &Ground<'_>, row: &[f32]) -> Vec<i8> {
     let mut bytes = vec![0u8; row.len()];
-    space.encode(row, &mut bytes);
+    ground.space.encode(ground.kernels, row, &mut bytes);
     let mut code = vec![0i8; stride(row.len())];
     code.iter_mut().zip(&bytes).for_each(|(code, &u)| *code = (i32::from(u) - 128) as i8);
     code
 }
 
-/// For each code the nearest of `taken` rows, the `i`-th of which is `row(i)`.
+/// For each code the nearest of `taken` rows, the `i`-th of which is `row(i)`, with the bytes that `encode` writes.
 fn nearest(
     ground: &Ground<'_>,
     codes: &[Vec<i8>],
     row: impl Fn(usize) -> u32 + Sync,
+    encode: impl Fn(u32, &mut [u8]) -> i32 + Sync,
     taken: usize,
 ) -> Result<Vec<Vec<u32>>> {
     let dim = ground.dim;
@@ -156,8 +162,7 @@ fn nearest(
         let mut blocks = Blocks::new(rows.len(), stride(dim))?;
         let mut bytes = vec![128; stride(dim)];
         for (at, i) in rows.clone().enumerate() {
-            let values = &ground.rows[row(i) as usize * dim..][..dim];
-            let (norm, _) = ground.space.encode(values, &mut bytes[..dim]);
+            let norm = encode(row(i), &mut bytes);
             blocks.set(at, &bytes, -(norm as f32));
         }
         let mut scores = vec![0f32; TOGETHER * blocks.lanes()];

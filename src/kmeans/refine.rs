@@ -71,13 +71,16 @@ impl<'a> Refiner<'a> {
             return Err(Error::invalid("row values", sample.len(), "whole rows, one list a row, k centroids"));
         }
         let kernels = best();
-        let space = ByteSpace::fit(sample, dim);
+        let space = ByteSpace::fit(sample, dim, exec);
         let mut weights: Vec<f32> = try_zeroed(params.k, "list weights")?;
         assignment.iter().for_each(|&list| weights[list as usize] += 1.0 / FADE as f32);
         let sizes = try_zeroed(params.k, "list sizes")?;
         let probe = {
-            let ground = Ground { kernels, exec, watch, space: &space, rows: sample, dim };
-            Probe::new(&ground, held_out, rows.saturating_mul(params.k))?
+            let ground = Ground { kernels, exec, watch, space: &space, dim };
+            let row = |row: u32, bytes: &mut [u8]| {
+                space.encode(kernels, &sample[row as usize * dim..][..dim], &mut bytes[..dim]).0
+            };
+            Probe::new(&ground, held_out, sample.len() / dim, row, rows.saturating_mul(params.k))?
         };
         Ok(Self {
             kernels,
@@ -107,7 +110,7 @@ impl<'a> Refiner<'a> {
         let mut outliers = vec![false; n];
         let places = bytes.bytes_mut().chunks_exact_mut(stride).zip(&mut outliers);
         for (row, (bytes, outlier)) in rows.chunks_exact(dim).zip(places) {
-            let (norm, clipped) = self.space.encode(row, &mut bytes[..dim]);
+            let (norm, clipped) = self.space.encode(self.kernels, row, &mut bytes[..dim]);
             *outlier = clipped;
             self.inertia += if clipped { 0.0 } else { f64::from(norm) };
         }
@@ -185,7 +188,7 @@ impl<'a> Refiner<'a> {
 
     /// All centroids packed, and what scores are divided by.
     fn panels(&self) -> Result<(Panels, f64)> {
-        let centroids = ByteCentroids::new(&self.units()?, self.dim)?;
+        let centroids = ByteCentroids::new(&self.units()?, self.dim, self.exec)?;
         Ok((centroids.panels()?, centroids.factor()))
     }
 
@@ -195,14 +198,14 @@ impl<'a> Refiner<'a> {
         let rows = probe.rows();
         let mut bytes = Buffer::zeroed(rows.len() * stride, "byte rows")?;
         for (&row, bytes) in rows.iter().zip(bytes.bytes_mut().chunks_exact_mut(stride)) {
-            self.space.encode(&self.sample[row as usize * dim..][..dim], &mut bytes[..dim]);
+            self.space.encode(self.kernels, &self.sample[row as usize * dim..][..dim], &mut bytes[..dim]);
         }
         let index: Vec<u32> = (0..rows.len() as u32).collect();
         let mut answers = vec![Best::default(); rows.len()];
         self.kernels.assign(bytes.bytes(), stride, &index, &self.panels()?.0, &mut answers);
         let labels: Vec<u32> = answers.iter().map(|best| best.position).collect();
         let (kernels, exec, watch) = (self.kernels, self.exec, self.watch);
-        let ground = Ground { kernels, exec, watch, space: &self.space, rows: self.sample, dim };
+        let ground = Ground { kernels, exec, watch, space: &self.space, dim };
         let recall = probe.measure(&ground, &self.units()?, &self.sizes, &labels)?;
         self.probe = Some(probe);
         Ok(Some(recall))

@@ -11,8 +11,10 @@ use std::ops::Range;
 use crate::kernels::panels::{PANEL_GROUP, Rows, WIDTH, offer2};
 use crate::kernels::{Best, GROUP, LANES, Panels};
 
-/// Bytes of each row of the next tile that are prefetched; more would push the panel out of L1.
-const AHEAD: usize = 1024;
+/// Lines of 64 bytes of each row of the next tile that are prefetched; more would push the panel out of L1.
+const AHEAD: usize = 16;
+/// Lines asked for in a turn of the inner loop: all at once they would wait for each other, and the products for them.
+const ASKED: usize = 4;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 pub(super) fn assign(rows: Rows, panels: &Panels, out: &mut [Best]) {
@@ -37,6 +39,7 @@ fn each_tile<const N: usize>(rows: Rows, panels: &Panels, mut take: impl FnMut(u
             // A short tile is filled up with its last row, whose result is then not taken again.
             let done = match left {
                 1..=4 => tile::<4, N>(rows, row, panels, run.clone(), &mut take),
+                5..=8 => tile::<8, N>(rows, row, panels, run.clone(), &mut take),
                 _ => tile::<12, N>(rows, row, panels, run.clone(), &mut take),
             };
             row += done;
@@ -64,18 +67,24 @@ fn tile<const R: usize, const N: usize>(
     for (r, start) in starts.iter_mut().enumerate() {
         *start = rows.row(first + r.min(count - 1)).as_ptr();
     }
+    let mut lines = [[std::ptr::null::<u8>(); AHEAD]; R];
+    let lines = lines.as_flattened_mut();
+    let mut asked = 0;
     for next in first + count..(first + count + R).min(rows.len()) {
-        for line in rows.row(next).chunks(64).take(AHEAD / 64) {
-            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+        for line in rows.row(next).chunks(64).take(AHEAD) {
+            lines[asked] = line.as_ptr();
+            asked += 1;
         }
     }
+    let mut ahead = &lines[..asked];
     let none = _mm512_set1_epi32(i32::MIN);
     let start = positions(run.start * WIDTH);
     let mut found = [Lanes { score: [none; N], position: [start; N] }; R];
     for p in run {
         // SAFETY: `Rows::row` gives 4 bytes for each group of a panel.
-        unsafe { panel::<R, N>(&starts, panels, p, &mut found) };
+        ahead = unsafe { panel::<R, N>(&starts, panels, p, &mut found, ahead) };
     }
+    ask(ahead);
     for (turn, four) in found.as_chunks_mut::<4>().0.iter_mut().enumerate() {
         for rank in 0..N {
             for (r, best) in take_best(four, rank + 1 < N).into_iter().enumerate() {
@@ -98,25 +107,31 @@ fn positions(first: usize) -> __m512i {
 
 /// Takes the scores of `R` rows (given by their starts) against the 32 centroids of panel `p` into their lanes.
 ///
-/// Not inlined: the lanes must stay in memory, where the accumulators need every register. Each row must have 4 bytes
-/// for each group of a panel.
+/// Asks for lines of `ahead` meanwhile, and gives those left. Not inlined: the lanes must stay in memory, where the
+/// accumulators need every register. Each row must have 4 bytes for each group of a panel.
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-unsafe fn panel<const R: usize, const N: usize>(
+unsafe fn panel<'a, const R: usize, const N: usize>(
     starts: &[*const u8; R],
     panels: &Panels,
     p: usize,
     found: &mut [Lanes<N>; R],
-) {
+    ahead: &'a [*const u8],
+) -> &'a [*const u8] {
     let bias = panels.bias(p).as_ptr();
     // SAFETY: a panel has 32 biases.
     let bias = unsafe { [_mm512_loadu_si512(bias.cast()), _mm512_loadu_si512(bias.add(LANES).cast())] };
     let mut scores = [bias; R];
     let (groups, _) = panels.codes(p).as_chunks::<PANEL_GROUP>();
     let (fours, rest) = groups.as_chunks::<4>();
+    let (turns, _) = ahead.as_chunks::<ASKED>();
+    let asked = &turns[..turns.len().min(fours.len())];
     let mut at = 0;
     // Four groups a turn: the row pointers move once for 96 products.
-    for four in fours {
+    for (turn, four) in fours.iter().enumerate() {
+        if let Some(lines) = asked.get(turn) {
+            ask(lines);
+        }
         for (g, group) in four.iter().enumerate() {
             // SAFETY: the caller knows that the rows have 4 bytes for each group; `at / 4 + g` is one.
             scores = unsafe { add_group(scores, starts, at + g * GROUP, group) };
@@ -131,6 +146,14 @@ unsafe fn panel<const R: usize, const N: usize>(
     for (found, [first, second]) in found.iter_mut().zip(scores) {
         *found = keep(keep(*found, first, low), second, high);
     }
+    &ahead[asked.len() * ASKED..]
+}
+
+/// Asks for lines of memory.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn ask(lines: &[*const u8]) {
+    lines.iter().for_each(|line| _mm_prefetch::<_MM_HINT_T0>(line.cast()));
 }
 
 /// Adds the products of one group: 4 bytes at `at` of each row, which must be there.

@@ -9,7 +9,7 @@ mod flat;
 mod floats;
 mod pq;
 
-use super::{Kernels, Level, Table, bounds};
+use super::{Kernels, Level, Table, bounds, sample};
 
 pub(super) static KERNELS: Kernels = Kernels {
     level: Level::Avx512,
@@ -36,5 +36,8 @@ pub(super) static KERNELS: Kernels = Kernels {
         pq4_blocks: pq::pq4_blocks,
         pq8_blocks: pq::pq8_blocks,
         nearest: pq::nearest,
+        to_bytes: sample::avx512::to_bytes,
+        add_bytes: sample::avx512::add_bytes,
+        add_rows: sample::avx512::add_rows,
     },
 };

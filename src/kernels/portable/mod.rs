@@ -7,7 +7,7 @@ mod codes;
 mod floats;
 mod pq;
 
-use super::{Kernels, Level, Table, bounds};
+use super::{Kernels, Level, Table, bounds, sample};
 
 pub(super) static KERNELS: Kernels = Kernels {
     level: Level::Portable,
@@ -34,5 +34,8 @@ pub(super) static KERNELS: Kernels = Kernels {
         pq4_blocks: pq::pq4_blocks,
         pq8_blocks: pq::pq8_blocks,
         nearest: pq::nearest,
+        to_bytes: sample::to_bytes,
+        add_bytes: sample::add_bytes,
+        add_rows: sample::add_rows,
     },
 };

@@ -4,6 +4,7 @@
 //! compared whole, so that a write outside the places asked for shows.
 
 mod halves;
+mod sample;
 mod tiles;
 
 use super::*;

@@ -330,3 +330,28 @@ fn recall_of_held_out_rows_is_measured_and_ends_passes_that_no_longer_help() {
     // Rows without any structure: no pass helps for long.
     assert!(found.passes <= blind.passes);
 }
+
+#[test]
+fn byte_rows_filled_by_many_threads_are_those_encoded_one_by_one() {
+    for (n, dim) in [(1, 3), (2048, 5), (5000, 30)] {
+        let mut rows = mixture(n, dim, 9, 4);
+        // Far beyond the last item's other rows, where there are enough to say what is usual.
+        rows[(n - 1) * dim] += 1e6;
+        for threads in [1, 3] {
+            let bytes = Rows::new(best(), &rows, dim, &Exec::new(threads), &Watch::NONE).unwrap();
+            assert_eq!((bytes.len(), bytes.bytes().len()), (n, n * bytes.stride));
+            // On the border they were written from: a copy would stand on any.
+            assert_eq!(bytes.bytes().as_ptr().addr() % crate::buffer::LINE, 0);
+            let (mut want, mut total) = (vec![0; bytes.stride], 0);
+            for (i, row) in rows.chunks_exact(dim).enumerate() {
+                let (norm, clipped) = bytes.space.encode(best(), row, &mut want[..dim]);
+                let mut copy = vec![7; bytes.stride];
+                assert_eq!((bytes.copy(i as u32, &mut copy), bytes.is_outlier(i as u32)), (norm, clipped), "row {i}");
+                assert_eq!(copy, want, "row {i} of {n}");
+                total += i64::from(norm);
+            }
+            assert_eq!(bytes.total_norm(), total);
+            assert_eq!(bytes.is_outlier(n as u32 - 1), n > 1);
+        }
+    }
+}

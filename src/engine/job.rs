@@ -195,6 +195,7 @@ mod tests {
         // Counted from the first look after the end.
         assert_eq!((job.hold(100), job.hold(1000)), (125, 125));
     }
+
     /// A closing db marks itself closed before it cancels its jobs. A job whose turn came in between met `Closed` at its
     /// first step, and was told to have failed.
     #[test]

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use cyborg::buffer::Buffer;
-use cyborg::kernels::{CodeQuery, Kernels, LANES, code_bytes, group_dims};
+use cyborg::kernels::{CodeBlocks, CodeQuery, Kernels, LANES, code_bytes, group_dims};
 use cyborg::rng::Rng;
 use cyborg::types::Similarity;
 
@@ -63,8 +63,13 @@ pub fn sq_cases<'a>(kernels: &'static Kernels, dim: usize, memory: &'a Buffer, c
                     let list = next(lists, &mut at, blocks * stride);
                     let query = CodeQuery { codes: &query, scale: 0.5, offset: 1.0 };
                     match queries {
-                        1 => kernels.sq_blocks(bits, &query, list, true, &mut out),
-                        _ => kernels.sq_tile(bits, &[query; 4][..queries], list, true, &mut out),
+                        1 => kernels.sq_blocks(bits, &query, CodeBlocks::new(bits, dim, true, list), &mut out),
+                        _ => kernels.sq_tile(
+                            bits,
+                            &[query; 4][..queries],
+                            CodeBlocks::new(bits, dim, true, list),
+                            &mut out,
+                        ),
                     }
                     black_box(&mut out);
                 }

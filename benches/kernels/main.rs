@@ -12,7 +12,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use cyborg::buffer::Buffer;
-use cyborg::kernels::{Best, CodeQuery, Kernels, LANES, Level, Panels, at, code_bytes, group_dims};
+use cyborg::kernels::{Best, CodeBlocks, CodeQuery, Kernels, LANES, Level, Panels, at, code_bytes, group_dims};
 use cyborg::rng::Rng;
 use cyborg::types::Similarity;
 
@@ -173,7 +173,7 @@ fn byte_cases<'a>(kernels: &'static Kernels, dim: usize, memory: &'a Buffer, cas
                 match terms {
                     true => {
                         let query = CodeQuery { codes: &query, scale: 0.5, offset: 1.0 };
-                        kernels.sq_blocks(bits, &query, blocks, true, &mut out);
+                        kernels.sq_blocks(bits, &query, CodeBlocks::new(bits, dim, true, blocks), &mut out);
                     }
                     false => kernels.code_blocks(bits, &query, blocks, stride, &mut sums),
                 }

@@ -41,6 +41,8 @@ pub(super) struct Reach {
     pub(super) usual: usize,
     /// Where visiting ends before: see [`Margins`].
     pub(super) stop: Option<Stop>,
+    /// How many lists are scored whole before fronts of codes are scored first, where they are: see `prune`.
+    pub(super) whole: Option<usize>,
 }
 
 /// The stopping rule of one query.
@@ -55,7 +57,7 @@ pub(super) struct Stop {
 impl Reach {
     /// Exactly so many lists.
     pub(super) fn all(probes: usize) -> Self {
-        Self { probes, usual: probes, stop: None }
+        Self { probes, usual: probes, stop: None, whole: None }
     }
 
     /// The lists of a round that takes one part in `share` of the usual number.
@@ -113,7 +115,9 @@ impl RecallCurve {
         // What the limit of lists loses, the margin must find.
         let lost = 1.0 - beyond.checked_sub(1).map_or(0.0, |i| self.points[0][i].1);
         match self.margins.margin(target + self.error(target) + lost) {
-            Some(margin) => Reach { probes: wide, usual: probes, stop: Some(Stop { rank: rank as usize, margin }) },
+            Some(margin) => {
+                Reach { probes: wide, usual: probes, stop: Some(Stop { rank: rank as usize, margin }), whole: None }
+            }
             None => plain,
         }
     }

@@ -37,6 +37,7 @@ mod options;
 mod parts;
 mod payload;
 mod plan;
+mod prune;
 mod publish;
 mod rebuild;
 mod region;

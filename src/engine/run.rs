@@ -34,10 +34,6 @@ const FLOAT16: u8 = 4;
 /// Codes of an extent end on a border of so many bytes: how much is read of a list tells its length no closer.
 pub(super) const GRANULE: usize = 1024;
 
-/// Bytes of codes that are asked for ahead: where they begin. The CPU follows from there; more would keep the list that is
-/// being scored from coming.
-const FRONT: usize = 1024;
-
 /// Bytes of the codes of `rows` rows in blocks of `block` bytes, with the zeroes behind them.
 pub(super) fn codes_len(rows: usize, block: usize) -> usize {
     (rows.div_ceil(LANES) * block).next_multiple_of(GRANULE)
@@ -243,9 +239,9 @@ impl Run {
         self.extents.of_list(list).take(1).for_each(|e| self.codes.prefetch_slot(e));
     }
 
-    /// Asks for the memory where the codes of `list` begin, if they are cached.
-    pub(super) fn prefetch_codes(&self, list: usize) {
-        self.extents.of_list(list).take(1).for_each(|e| self.codes.prefetch_front(e, FRONT));
+    /// Asks for `len` bytes of memory where the codes of `list` begin, if they are cached.
+    pub(super) fn prefetch_codes(&self, list: usize, len: usize) {
+        self.extents.of_list(list).take(1).for_each(|e| self.codes.prefetch_front(e, len));
     }
 
     /// The code blocks of extent `e`.

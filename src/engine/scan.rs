@@ -4,8 +4,11 @@
 //! of a list are opened and read once, for all queries that look into it. A query that comes alone takes its lists in its
 //! own order, near ones first.
 
+use std::ops::Range;
+
 use super::curve::Reach;
 use super::generation::Generation;
+use super::prune::open_blocks;
 use super::region::Scratch;
 use super::snapshot::Snapshot;
 use super::visit::Visit;
@@ -20,6 +23,9 @@ use crate::quant::{Group, Prepared};
 const TILE: usize = 16;
 /// How far ahead of the next list it is asked where lists are cached.
 const AHEAD: usize = 3;
+/// Bytes of the next list's codes that are asked for: where they begin. The CPU follows from there; more would keep the list
+/// that is being scored from coming.
+const CODES: usize = 1024;
 /// Bytes of the next list's centroid that are asked for: all of it up to 512 dimensions.
 const CENTROID: usize = 2048;
 
@@ -81,6 +87,8 @@ impl Wanted {
 #[derive(Default)]
 struct Work {
     scores: Vec<f32>,
+    /// Blocks that fronts leave open.
+    open: Vec<Range<usize>>,
     /// Queries side by side.
     gathered: Vec<f32>,
     sieve: Sieve,
@@ -110,6 +118,7 @@ impl Scanner {
         watch: &Watch,
     ) -> Result<()> {
         let mut wanted = std::mem::take(&mut self.wanted);
+        let front = g.quantizer.fronts().map_or(CODES, |fronts| fronts.front_bytes().min(CODES));
         loop {
             let mut any = false;
             for visit in &mut *visits {
@@ -127,7 +136,8 @@ impl Scanner {
                     s.runs.iter().for_each(|(_, run)| run.prefetch_list(pair.list as usize));
                 }
                 if let Some(pair) = wanted.pairs.get(next) {
-                    s.runs.iter().for_each(|(_, run)| run.prefetch_codes(pair.list as usize));
+                    let len = if visits[pair.visit as usize].is_pruned() { front } else { CODES };
+                    s.runs.iter().for_each(|(_, run)| run.prefetch_codes(pair.list as usize, len));
                     if g.reads_centroids() {
                         let centroid = g.centroids.row(pair.list as usize);
                         kernels::prefetch(centroid.as_ptr(), size_of_val(centroid).min(CENTROID));
@@ -185,12 +195,12 @@ fn score(
     (codes, n): (&[u8], usize),
     group: &[Pair],
     visits: &mut [Visit],
-    Work { scores, gathered, sieve }: &mut Work,
+    Work { scores, open, gathered, sieve }: &mut Work,
     row: impl Fn(u32) -> Option<u32>,
 ) -> Result<()> {
     let lanes = n.next_multiple_of(LANES);
-    let bytes = lanes / LANES * g.quantizer.block_bytes();
-    let codes = codes.get(..bytes).ok_or(Error::Corrupt { what: "codes" })?;
+    let block = g.quantizer.block_bytes();
+    let codes = codes.get(..lanes / LANES * block).ok_or(Error::Corrupt { what: "codes" })?;
     let centroid = g.centroids.row(list as usize);
     for tile in group.chunks(TILE) {
         if scores.len() < tile.len() * lanes {
@@ -209,11 +219,33 @@ fn score(
         }
         let centroid_scores = known.then_some(&*own);
         let mut together = Group { prepared: &prepared[..tile.len()], centroid_scores, gathered };
-        g.quantizer.score_many(kernels::best(), &mut together, centroid, codes, scores);
-        for (pair, scores) in tile.iter().zip(scores.chunks_exact(lanes)) {
+        let pruned = tile.iter().any(|pair| visits[pair.visit as usize].is_pruned());
+        let Some(fronts) = g.quantizer.fronts().filter(|_| pruned) else {
+            g.quantizer.score_many(kernels::best(), &mut together, centroid, codes, scores);
+            for (pair, scores) in tile.iter().zip(scores.chunks_exact(lanes)) {
+                let visit = &mut visits[pair.visit as usize];
+                visit.nearest.offer_with(&scores[..n], &row, sieve);
+                visit.stats.vectors_scanned += n as u64;
+            }
+            continue;
+        };
+        let mut least = [f32::NEG_INFINITY; TILE];
+        let least = &mut least[..tile.len()];
+        least.iter_mut().zip(tile).for_each(|(least, pair)| *least = visits[pair.visit as usize].least);
+        fronts.score_fronts(kernels::best(), &together, centroid, codes, least, scores);
+        for (i, (pair, scores)) in tile.iter().zip(scores.chunks_exact_mut(lanes)).enumerate() {
             let visit = &mut visits[pair.visit as usize];
-            visit.nearest.offer_with(&scores[..n], &row, sieve);
             visit.stats.vectors_scanned += n as u64;
+            open_blocks(&scores[..n], least[i], sieve, open);
+            for blocks in &*open {
+                let (first, end) = (blocks.start * LANES, blocks.end * LANES);
+                let codes = &codes[blocks.start * block..blocks.end * block];
+                let centroid_scores = known.then_some(&own[i..=i]);
+                let mut alone = Group { prepared: &[&visit.prepared], centroid_scores, gathered };
+                let scores = &mut scores[first..end];
+                g.quantizer.score_many(kernels::best(), &mut alone, centroid, codes, scores);
+                visit.nearest.offer_with(&scores[..end.min(n) - first], |i| row(first as u32 + i), sieve);
+            }
         }
     }
     Ok(())

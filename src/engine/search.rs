@@ -13,6 +13,7 @@ use super::generation::Generation;
 use super::index::Index;
 use super::intake::{check_dimension, take_vector};
 use super::options::{QueryOptions, include};
+use super::prune::whole_lists;
 use super::rerank::{Reranker, Wanted};
 use super::results::{QueryStats, Results, StringColumn};
 use super::scan::Scanner;
@@ -242,7 +243,7 @@ impl Plan {
         // No more than there are: bounds the memory of a large top_k on a small index.
         let top_k = (top_k as u64).min(s.live()) as usize;
         let target = g.target(if o.target_recall == 0.0 { s.config.target_recall } else { o.target_recall });
-        let reach = match o.n_probes {
+        let mut reach = match o.n_probes {
             // The stopping rule was measured with scores, which bounds exceed.
             0 if g.quantizer.scores_are_bounds() => Reach::all(g.curve.probes(top_k.max(1), target, g.lists())),
             0 => g.curve.reach(top_k.max(1), target, g.lists()),
@@ -261,6 +262,9 @@ impl Plan {
         let radius = if o.has_radius { o.radius } else { f32::INFINITY };
         // Under inner product long vectors win, whose codes are off by more than others'.
         let all = o.rerank_mult != 0 || s.config.metric == Metric::InnerProduct;
+        if s.config.metric != Metric::InnerProduct {
+            reach.whole = whole_lists(g, reach, s.live(), candidates);
+        }
         let wanted = Wanted { top_k, radius, all };
         Self { wanted, reach, kept: candidates.max(least), candidates }
     }

@@ -3,7 +3,8 @@
 //! Without a stopping rule there is one round, of the nearest lists. With it (`margin`) there are two: the first takes half of
 //! the lists that would be visited without the rule, and what it found says how far lists may be for the second, which takes
 //! all that are near enough. (More rounds, in which that distance would shrink further, scanned 0.5 % fewer vectors and took
-//! longer.) Near enough is measured to the means of lists;
+//! longer.) Where fronts of codes are scored first (`prune`), the nearest lists are a round of their own before these: the
+//! worst of their best says what a front must promise in the others. Near enough is measured to the means of lists;
 //! the order is by centroids. (Under cosine, where the two differ, ordered by means 5 % more vectors were scanned for the same
 //! recall on 331,479 GloVe words: wide lists come last then, and they are the larger ones.)
 //!
@@ -12,6 +13,7 @@
 //! queries do.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use super::curve::{Reach, Stop};
 use super::generation::Generation;
@@ -23,7 +25,7 @@ use crate::exec::Watch;
 use crate::ivf::{Kept, ProbeScratch, Relative, TOGETHER};
 use crate::quant::Prepared;
 
-/// Share of the usual lists that the first of two rounds takes, as a divisor.
+/// Share of the usual lists that come before the stopping rule is asked, as a divisor.
 const FIRST_SHARE: usize = 2;
 
 /// Where a query is. Reused from query to query.
@@ -34,16 +36,24 @@ pub(super) struct Visit {
     pub(super) prepared: Prepared,
     /// The best candidates by code.
     pub(super) nearest: Kept,
+    /// Where fronts of codes are scored first: the score below which a vector is not among the best any more. Minus infinity
+    /// where whole codes are.
+    pub(super) least: f32,
     pub(super) stats: QueryStats,
     /// What coarse scores of lists are relative to.
     relative: Relative,
     /// Under a stopping rule: the coarse score of every list.
     coarse: Vec<f32>,
-    /// Lists of this round, the nearest eighth or all of them nearest first in the first one. Each with its coarse score
-    /// where `coarse` is empty.
+    /// Lists of this round and those chosen with it, each with its coarse score where `coarse` is empty. Before the stopping
+    /// rule is asked nearest first; without one the nearest eighth comes first.
     lists: Vec<(f32, u32)>,
-    /// Rounds begun.
-    rounds: u32,
+    /// Those of this round.
+    now: Range<usize>,
+    /// How many of the first are a round of their own.
+    whole: usize,
+    /// Whether there was a round, and whether the stopping rule was asked.
+    begun: bool,
+    stopped: bool,
 }
 
 impl Visit {
@@ -63,42 +73,57 @@ impl Visit {
                 g.quantizer.prepare(&visit.query, &mut visit.prepared);
                 visit.nearest.reset(kept);
                 visit.stats = QueryStats::default();
-                visit.rounds = 0;
+                visit.now = 0..0;
+                (visit.begun, visit.stopped) = (false, false);
             }
         }
         Ok(())
     }
 
-    /// Chooses the lists of the first round by the `i`-th of the scores in `probe`.
+    /// Chooses the first lists by the `i`-th of the scores in `probe`.
     fn begin_one(&mut self, i: usize, g: &Generation, reach: Reach, probe: &mut ProbeScratch) {
         self.coarse.clear();
         if reach.stop.is_none() {
             self.relative = g.centroids.choose(i, reach.probes, probe, &mut self.lists);
-            return;
+        } else {
+            let (scores, relative) = g.centroids.scores(i, probe);
+            self.coarse.extend_from_slice(scores);
+            self.relative = relative;
+            probe.top.reset(reach.round(FIRST_SHARE));
+            probe.top.offer_all(&self.coarse);
+            probe.top.finish(&mut self.lists);
         }
-        let (scores, relative) = g.centroids.scores(i, probe);
-        self.coarse.extend_from_slice(scores);
-        self.relative = relative;
-        probe.top.reset(reach.round(FIRST_SHARE));
-        probe.top.offer_all(&self.coarse);
-        probe.top.finish(&mut self.lists);
+        self.whole = reach.whole.map_or(self.lists.len(), |whole| whole.min(self.lists.len()));
     }
 
     /// Takes the lists of the next round; whether there are any: none when the query has seen enough.
     pub(super) fn next_round(&mut self, g: &Generation, reach: Reach, probe: &mut ProbeScratch) -> bool {
-        self.rounds += 1;
-        match (self.rounds, reach.stop) {
-            (1, _) => {}
-            (2, Some(stop)) => self.look_further(g, reach, stop, probe),
-            _ => self.lists.clear(),
+        let begun = std::mem::replace(&mut self.begun, true);
+        self.now = self.now.end..if begun { self.lists.len() } else { self.whole };
+        if let (true, false, Some(stop)) = (self.now.is_empty(), self.stopped, reach.stop) {
+            self.stopped = true;
+            self.look_further(g, reach, stop, probe);
+            self.now = 0..self.lists.len();
         }
-        self.stats.lists_probed += self.lists.len() as u32;
-        !self.lists.is_empty()
+        self.least = f32::NEG_INFINITY;
+        if begun && reach.whole.is_some() {
+            self.nearest.select();
+            self.least = self.nearest.threshold();
+        }
+        self.stats.lists_probed += self.now.len() as u32;
+        !self.now.is_empty()
+    }
+
+    /// Whether fronts of codes are scored first in this round.
+    pub(super) fn is_pruned(&self) -> bool {
+        self.least > f32::NEG_INFINITY
     }
 
     /// The lists of this round, each with the coarse score of its centroid.
     pub(super) fn lists(&self) -> impl Iterator<Item = (u32, f32)> {
-        self.lists.iter().map(|&(score, list)| (list, self.coarse.get(list as usize).copied().unwrap_or(score)))
+        self.lists[self.now.clone()]
+            .iter()
+            .map(|&(score, list)| (list, self.coarse.get(list as usize).copied().unwrap_or(score)))
     }
 
     /// What the centroid of `list` scores, from its coarse `score`.
@@ -106,7 +131,7 @@ impl Visit {
         g.centroids.own_score(g.quantizer.similarity(), list, score, &self.relative)
     }
 
-    /// Chooses the lists of the second round: those that what was found so far leaves, of too many the nearest.
+    /// Chooses the lists of the last round: those that what was found so far leaves, of too many the nearest.
     fn look_further(&mut self, g: &Generation, reach: Reach, stop: Stop, probe: &mut ProbeScratch) {
         let enough = half_square(g.quantizer.similarity(), self.nearest.nth_best(stop.rank)) - stop.margin;
         let (coarse, last) = (&self.coarse, self.lists.last().map_or(0, |&(_, list)| list));

@@ -14,6 +14,8 @@ use crate::exec::Exec;
 use crate::kernels::{Best, Kernels, Panels, best};
 use crate::types::{MAX_DIMENSION, MAX_LISTS, Similarity};
 
+/// Share of the lists of a query that come first, as a divisor: the nearest.
+pub const NEAREST_SHARE: usize = 8;
 /// Rows assigned together: they stay in the L1 cache while a panel passes.
 const ROWS: usize = 480;
 /// Batches below this are assigned row by row through the coarse blocks: no panels to build, no thread to wake.
@@ -103,7 +105,7 @@ impl Centroids {
     /// scores. Only the nearest eighth comes first, and neither it nor the rest in any order.
     pub fn choose(&self, i: usize, n_probes: usize, scratch: &mut ProbeScratch, out: &mut Vec<(f32, u32)>) -> Relative {
         let relative = self.offer(i, n_probes, scratch);
-        scratch.top.finish_unsorted(n_probes / 8, out);
+        scratch.top.finish_unsorted(n_probes / NEAREST_SHARE, out);
         relative
     }
 

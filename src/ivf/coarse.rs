@@ -17,7 +17,7 @@ use super::TopK;
 use super::bytes::{round, stride};
 use crate::buffer::{Buffer, wipe_values};
 use crate::error::Result;
-use crate::kernels::{CodeQuery, Kernels, LANES, best};
+use crate::kernels::{CodeBlocks, CodeQuery, Kernels, LANES, best};
 
 /// Most queries whose coarse scores are taken in one pass.
 pub const TOGETHER: usize = 4;
@@ -205,7 +205,7 @@ impl Coarse {
         });
         *lanes = self.blocks.len() / (stride(dim) * LANES + TERMS) * LANES;
         scores.resize(n * *lanes, 0.0);
-        kernels.sq_tile(8, &queries[..n], self.blocks.bytes(), true, scores);
+        kernels.sq_tile(8, &queries[..n], CodeBlocks::new(8, dim, true, self.blocks.bytes()), scores);
     }
 }
 

@@ -11,7 +11,7 @@ mod coarse;
 mod tests;
 mod topk;
 
-pub use centroids::Centroids;
+pub use centroids::{Centroids, NEAREST_SHARE};
 pub(crate) use coarse::quantise_query;
 pub use coarse::{ProbeScratch, Relative, TOGETHER};
 pub use topk::TopK;

@@ -154,7 +154,7 @@ impl Sieve {
     }
 
     /// Calls `f(scores[i], i)` for the scores greater than `threshold`.
-    fn above(&mut self, scores: &[f32], threshold: f32, mut f: impl FnMut(f32, u32)) {
+    pub(crate) fn above(&mut self, scores: &[f32], threshold: f32, mut f: impl FnMut(f32, u32)) {
         for (chunk, first) in scores.chunks(CHUNK).zip((0u32..).step_by(CHUNK)) {
             let found = self.kernels.above(chunk, threshold, first, &mut self.scores, &mut self.rows);
             self.scores[..found].iter().zip(&self.rows).for_each(|(&score, &i)| f(score, i));

@@ -2,7 +2,7 @@
 //!
 //! A group holds four bytes of a vector, and the parts of a byte are shifted alike, so codes move four at a time.
 
-use super::{GROUP, GROUP_BYTES, LANES};
+use super::{GROUP, GROUP_BYTES, LANES, TERM_BYTES};
 
 /// A query that SQ blocks are scored against: a score is `scale * sum u codes + offset`.
 #[derive(Clone, Copy)]
@@ -13,6 +13,31 @@ pub struct CodeQuery<'a> {
     pub scale: f32,
     /// Added to every score.
     pub offset: f32,
+}
+
+/// SQ blocks that follow each other.
+#[derive(Clone, Copy)]
+pub struct CodeBlocks<'a> {
+    /// Code groups, as many as the queries have or more, of which these meet the first; then, if any, terms.
+    pub bytes: &'a [u8],
+    /// From one block to the next.
+    pub stride: usize,
+    /// Whether the last 64 bytes of a block are 16 little-endian float32 values, added to the scores of its vectors.
+    pub terms: bool,
+}
+
+impl<'a> CodeBlocks<'a> {
+    /// Those of vectors of `dim` codes of `bits`.
+    #[must_use]
+    pub fn new(bits: u32, dim: usize, terms: bool, bytes: &'a [u8]) -> Self {
+        Self { bytes, stride: code_bytes(dim, bits) + if terms { TERM_BYTES } else { 0 }, terms }
+    }
+
+    /// Block `b`, and what follows it inside its stride.
+    #[inline(always)]
+    pub(super) fn block(&self, b: usize) -> &'a [u8] {
+        &self.bytes[b * self.stride..][..self.stride]
+    }
 }
 
 /// A tile of queries where they share no work: `score(query, its row of out)` for each.

@@ -36,7 +36,7 @@ mod scalar;
 mod tests;
 
 pub use bounds::{Finish, pack_factors, unpack_factors};
-pub use codes::{CodeQuery, code_bytes, get_codes, group_dims, put_codes};
+pub use codes::{CodeBlocks, CodeQuery, code_bytes, get_codes, group_dims, put_codes};
 pub use level::{Level, at, best};
 pub use pages::{HUGE_PAGE, huge_pages};
 pub use panels::{Best, Panels};
@@ -72,8 +72,8 @@ struct Table {
     to_f16: unsafe fn(&[f32], &mut [u16]),
     from_f16: unsafe fn(&[u16], &mut [f32]),
     code_blocks: unsafe fn(u32, &[i8], &[u8], usize, &mut [i32]),
-    sq_blocks: unsafe fn(u32, &CodeQuery<'_>, &[u8], bool, &mut [f32]),
-    sq_tile: unsafe fn(u32, &[CodeQuery<'_>], &[u8], bool, &mut [f32]),
+    sq_blocks: unsafe fn(u32, &CodeQuery<'_>, CodeBlocks<'_>, &mut [f32]),
+    sq_tile: unsafe fn(u32, &[CodeQuery<'_>], CodeBlocks<'_>, &mut [f32]),
     finish: unsafe fn(&Finish, &[i32], &[u8], &mut [f32]),
     above: unsafe fn(&[f32], f32, u32, &mut [f32], &mut [u32]) -> usize,
     assign: unsafe fn(Rows, &Panels, &mut [Best]),
@@ -211,24 +211,24 @@ impl Kernels {
         unsafe { (self.table.code_blocks)(bits, query, blocks, stride, out) }
     }
 
-    /// Whole scores of code blocks that follow each other: `(scale * sum u q) + offset`, and with `terms` plus the
-    /// vector's float32 term (16 little-endian values after the groups of each block). Each step is rounded to f32
-    /// in this order, so results are equal bit for bit at every level. `query.codes` as for [`Kernels::code_blocks`].
-    pub fn sq_blocks(&self, bits: u32, query: &CodeQuery<'_>, blocks: &[u8], terms: bool, out: &mut [f32]) {
-        check_sq(bits, query.codes, blocks, terms, out.len());
+    /// Scores of vectors in code blocks: `(scale * sum u q) + offset`, and with terms plus the vector's. Each step is
+    /// rounded to f32 in this order, so results are equal bit for bit at every level. `query.codes` as for
+    /// [`Kernels::code_blocks`]: they meet the first groups of a block.
+    pub fn sq_blocks(&self, bits: u32, query: &CodeQuery<'_>, blocks: CodeBlocks<'_>, out: &mut [f32]) {
+        check_sq(bits, query.codes, blocks, out.len());
         // SAFETY: as in `code_blocks`; the terms of the last block are inside as well.
-        unsafe { (self.table.sq_blocks)(bits, query, blocks, terms, out) }
+        unsafe { (self.table.sq_blocks)(bits, query, blocks, out) }
     }
 
     /// Scores of several queries, whose codes are equally long, against the same code blocks: what [`Kernels::sq_blocks`]
     /// gives for each, bit for bit. `out` holds for each of them a row of 16 places a block.
-    pub fn sq_tile(&self, bits: u32, queries: &[CodeQuery<'_>], blocks: &[u8], terms: bool, out: &mut [f32]) {
+    pub fn sq_tile(&self, bits: u32, queries: &[CodeQuery<'_>], blocks: CodeBlocks<'_>, out: &mut [f32]) {
         let Some(first) = queries.first() else { return assert!(out.is_empty(), "scores of no query") };
         assert!(queries.iter().all(|query| query.codes.len() == first.codes.len()), "queries of two lengths");
         assert!(out.len().is_multiple_of(queries.len()), "places are not alike");
-        check_sq(bits, first.codes, blocks, terms, out.len() / queries.len());
+        check_sq(bits, first.codes, blocks, out.len() / queries.len());
         // SAFETY: as in `sq_blocks`, for every query.
-        unsafe { (self.table.sq_tile)(bits, queries, blocks, terms, out) }
+        unsafe { (self.table.sq_tile)(bits, queries, blocks, out) }
     }
 
     /// Scores of the vectors in `RaBitQ` blocks that follow each other, from the sums of their codes, 16 a block:
@@ -287,11 +287,6 @@ impl std::fmt::Debug for Kernels {
     }
 }
 
-/// Bytes from one SQ block to the next for a padded query.
-fn sq_stride(bits: u32, query: &[i8], terms: bool) -> usize {
-    code_bytes(query.len(), bits) + if terms { TERM_BYTES } else { 0 }
-}
-
 /// Panics unless values of these numbers are whole queries and whole blocks, with one place for each score. Whether
 /// there is a score at all.
 fn check_tile(queries: usize, dim: usize, blocks: usize, out: usize) -> bool {
@@ -301,11 +296,14 @@ fn check_tile(queries: usize, dim: usize, blocks: usize, out: usize) -> bool {
     out > 0
 }
 
-/// Panics unless `lanes / 16` SQ blocks that follow each other lie inside `blocks`, the terms of the last one as well.
-fn check_sq(bits: u32, query: &[i8], blocks: &[u8], terms: bool, lanes: usize) {
-    let stride = sq_stride(bits, query, terms);
-    check_codes(bits, query, blocks, stride, lanes);
-    assert!(blocks.len() >= lanes / LANES * stride, "blocks shorter than out");
+/// Panics unless `lanes / 16` SQ blocks lie inside their bytes, the terms of the last one as well.
+fn check_sq(bits: u32, query: &[i8], CodeBlocks { bytes, stride, terms }: CodeBlocks<'_>, lanes: usize) {
+    check_codes(bits, query, bytes, stride, lanes);
+    assert!(
+        stride >= CodeBlocks::new(bits, query.len(), terms, &[]).stride,
+        "stride {stride} leaves no room for terms"
+    );
+    assert!(bytes.len() / stride.max(1) >= lanes / LANES, "blocks shorter than out");
 }
 
 /// Panics unless `lanes / 16` code blocks of `query.len()` dimensions lie inside `blocks`.

@@ -10,7 +10,9 @@ use super::bounds::finish;
 use super::codes::one_by_one;
 use super::halves::{narrow, widen};
 use super::panels::{PANEL_GROUP, Rows, WIDTH, offer2};
-use super::{Best, CodeQuery, GROUP, GROUP_BYTES, Kernels, LANES, Level, Panels, Table, code_bytes, sample, sq_stride};
+use super::{
+    Best, CodeBlocks, CodeQuery, GROUP, GROUP_BYTES, Kernels, LANES, Level, Panels, TERM_BYTES, Table, sample,
+};
 
 pub(super) static KERNELS: Kernels = Kernels {
     level: Level::Scalar,
@@ -29,8 +31,8 @@ pub(super) static KERNELS: Kernels = Kernels {
         from_f16: |values, out| values.iter().zip(out).for_each(|(&value, out)| *out = widen(value)),
         code_blocks,
         sq_blocks,
-        sq_tile: |bits, queries, blocks, terms, out| {
-            one_by_one(queries, out, |query, out| sq_blocks(bits, query, blocks, terms, out));
+        sq_tile: |bits, queries, blocks, out| {
+            one_by_one(queries, out, |query, out| sq_blocks(bits, query, blocks, out));
         },
         finish,
         above,
@@ -111,17 +113,16 @@ fn group_dot(u: &[u8], q: &[i8]) -> i32 {
     u.iter().zip(q).map(|(&u, &q)| i32::from(u) * i32::from(q)).sum()
 }
 
-fn sq_blocks(bits: u32, query: &CodeQuery<'_>, blocks: &[u8], terms: bool, out: &mut [f32]) {
+fn sq_blocks(bits: u32, query: &CodeQuery<'_>, blocks: CodeBlocks<'_>, out: &mut [f32]) {
     let &CodeQuery { codes: query, scale, offset } = query;
-    let stride = sq_stride(bits, query, terms);
     let mut sums = [0; LANES];
     for (b, out) in out.chunks_exact_mut(LANES).enumerate() {
-        let block = &blocks[b * stride..];
+        let block = blocks.block(b);
         block_sums(bits, query, block, &mut sums);
         for (v, (out, &sum)) in out.iter_mut().zip(&sums).enumerate() {
             *out = scale * sum as f32 + offset;
-            if terms {
-                let term = block[code_bytes(query.len(), bits) + v * 4..].first_chunk();
+            if blocks.terms {
+                let term = block[blocks.stride - TERM_BYTES + v * 4..].first_chunk();
                 *out += term.map_or(0.0, |&bytes| f32::from_le_bytes(bytes));
             }
         }

@@ -3,7 +3,7 @@
 use crate::buffer::Buffer;
 use crate::error::Result;
 use crate::ivf::bytes::ByteCentroids;
-use crate::kernels::{CodeQuery, Kernels, LANES, put_codes};
+use crate::kernels::{CodeBlocks, CodeQuery, Kernels, LANES, put_codes};
 
 /// Codes scored in one pass over the blocks at best: they share each load.
 pub(super) const TOGETHER: usize = 4;
@@ -56,6 +56,7 @@ impl Blocks {
             CodeQuery { codes, scale: 2.0, offset: -256.0 * sum as f32 }
         };
         let queries: Vec<CodeQuery<'_>> = codes.into_iter().map(query).collect();
-        kernels.sq_tile(8, &queries, self.bytes.bytes(), true, out);
+        let blocks = CodeBlocks { bytes: self.bytes.bytes(), stride: self.codes + TERMS, terms: true };
+        kernels.sq_tile(8, &queries, blocks, out);
     }
 }

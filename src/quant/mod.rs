@@ -7,6 +7,7 @@
 
 mod auto;
 mod flat;
+mod fronts;
 mod pq;
 mod prepared;
 mod rabitq;
@@ -16,6 +17,7 @@ mod sq;
 mod tests;
 
 pub use flat::Flat;
+pub use fronts::Fronts;
 pub use pq::Pq;
 pub use prepared::{Group, Prepared};
 pub use rabitq::RaBitQ;
@@ -106,6 +108,11 @@ trait Scheme {
         for (out, prepared) in out.chunks_exact_mut(out.len() / group.prepared.len()).zip(group.prepared) {
             self.score(kernels, prepared, centroid, blocks, out);
         }
+    }
+
+    /// See [`Quantizer::fronts`].
+    fn fronts(&self) -> Option<&dyn Fronts> {
+        None
     }
 
     /// Writes into `out` the vector in `lane` of `block`.
@@ -310,6 +317,12 @@ impl Quantizer {
         assert!(out.len().is_multiple_of(group.prepared.len()), "places are not alike");
         assert!(group.centroid_scores.is_none_or(|scores| scores.len() == group.prepared.len()), "a score for each");
         self.scheme().score_many(kernels, group, centroid, blocks, out);
+    }
+
+    /// How vectors are scored by a part of their codes, where they can be.
+    #[must_use]
+    pub fn fronts(&self) -> Option<&dyn Fronts> {
+        self.scheme().fronts()
     }
 
     /// Writes into `out` (`dim` values) the vector at `position` of the list of `centroid`, as its code says: exact

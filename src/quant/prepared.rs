@@ -1,5 +1,6 @@
 //! Queries as quantizers meet them: made ready once, then scored alone or several together.
 
+use super::sq::FrontQuery;
 use crate::buffer::wipe_values;
 
 /// A query made ready for scoring; reused from query to query.
@@ -16,6 +17,8 @@ pub struct Prepared {
     pub(super) sum: i32,
     /// The usual error of a score, where the query alone decides it.
     pub(super) spread: f32,
+    /// For codes in two parts.
+    pub(super) front: FrontQuery,
     /// What the rounding of the query adds to error bounds.
     pub(super) slack: f32,
     /// Of the length of the query.
@@ -42,5 +45,6 @@ impl Prepared {
         wipe_values(&mut self.codes);
         wipe_values(&mut self.products);
         wipe_values(&mut self.tables);
+        self.front = FrontQuery::default();
     }
 }

@@ -12,16 +12,19 @@
 //! inside `middle +- (half + 0.5) step`, else at the nearer end. A score is within `scale / 2 * sum |u - half|` (L2:
 //! `scale` includes the factor 2) of the score of the decoded vector (L2: plus `|e|^2`).
 //!
-//! Block: code groups of `bits`, see [`crate::kernels`]; L2 adds 16 float32 terms.
+//! Block: code groups of `bits`, see [`crate::kernels`]; L2 adds 16 float32 terms. `fronts` scores the first of the groups.
 
 mod fit;
+mod fronts;
+
+pub(super) use fronts::FrontQuery;
 
 use super::auto::LONG;
-use super::{Group, Prepared, Sample, Scheme, each_lane};
+use super::{Fronts, Group, Prepared, Sample, Scheme, each_lane};
 use crate::error::Result;
 use crate::ivf::bytes::round;
 use crate::ivf::quantise_query;
-use crate::kernels::{CodeQuery, Kernels, LANES, code_bytes, get_codes, group_dims, put_codes};
+use crate::kernels::{CodeBlocks, CodeQuery, Kernels, LANES, code_bytes, get_codes, group_dims, put_codes};
 use crate::types::{QuantizerSpec, Similarity};
 
 /// Dimensions coded at once: whole groups of every width.
@@ -44,6 +47,8 @@ pub struct Sq {
     origin: Vec<f32>,
     /// Expected squared error of a code inside the levels: values fall evenly between two steps.
     error: f64,
+    /// What an L2 term is on average.
+    mean_term: f32,
 }
 
 impl Sq {
@@ -56,7 +61,8 @@ impl Sq {
     fn new(bits: u32, similarity: Similarity, middle: Vec<f32>, step: Vec<f32>, origin: Vec<f32>) -> Self {
         let inverse = step.iter().map(|step| 1.0 / step).collect();
         let error = step.iter().map(|&step| f64::from(step).powi(2) / 12.0).sum();
-        Self { bits, similarity, middle, step, inverse, origin, error }
+        let mean_term = fronts::mean_term(similarity, &step);
+        Self { bits, similarity, middle, step, inverse, origin, error, mean_term }
     }
 
     #[cfg(test)]
@@ -154,8 +160,15 @@ impl Sq {
 }
 
 impl Sq {
-    /// A prepared query as it meets the codes of the list of `centroid`, whose own score may be known. One beyond float32
-    /// is not: the exact one may be inside.
+    /// What `centroid` itself scores, which may be known. A score beyond float32 is not: the exact one may be inside.
+    fn own(&self, kernels: &Kernels, prepared: &Prepared, centroid: &[f32], known: Option<f32>) -> f32 {
+        known.filter(|own| own.is_finite()).unwrap_or_else(|| match self.similarity {
+            Similarity::L2 => -kernels.l2(&prepared.query, centroid),
+            Similarity::Dot => kernels.dot(&prepared.query, centroid),
+        })
+    }
+
+    /// A prepared query as it meets the codes of the list of `centroid`, whose own score may be known.
     fn to_list<'a>(
         &self,
         kernels: &Kernels,
@@ -163,11 +176,30 @@ impl Sq {
         centroid: &[f32],
         known: Option<f32>,
     ) -> CodeQuery<'a> {
-        let own = known.filter(|own| own.is_finite()).unwrap_or_else(|| match self.similarity {
-            Similarity::L2 => -kernels.l2(&prepared.query, centroid),
-            Similarity::Dot => kernels.dot(&prepared.query, centroid),
-        });
+        let own = self.own(kernels, prepared, centroid, known);
         CodeQuery { codes: &prepared.codes, scale: prepared.scale, offset: prepared.offset + own }
+    }
+
+    /// Scores the `n` queries that `query` gives, some at once, against `bytes`.
+    fn score_tiles<'a>(
+        &self,
+        kernels: &Kernels,
+        n: usize,
+        mut query: impl FnMut(usize) -> CodeQuery<'a>,
+        bytes: &[u8],
+        out: &mut [f32],
+    ) {
+        let blocks = CodeBlocks { bytes, stride: self.block_bytes(), terms: self.has_terms() };
+        if n == 1 {
+            return kernels.sq_blocks(self.bits, &query(0), blocks, out);
+        }
+        let each = out.len() / n;
+        for (first, out) in (0..n).step_by(TILE).zip(out.chunks_mut(TILE * each)) {
+            let n = out.len() / each;
+            let none = CodeQuery { codes: &[], scale: 0.0, offset: 0.0 };
+            let queries: [_; TILE] = std::array::from_fn(|i| if i < n { query(first + i) } else { none });
+            kernels.sq_tile(self.bits, &queries[..n], blocks, out);
+        }
     }
 }
 
@@ -230,6 +262,11 @@ impl Scheme for Sq {
         prepared.scale = double * scale;
         let middle = f64::from(self.half()) * f64::from(scale) * f64::from(sum);
         prepared.offset = (f64::from(double) * (constant - middle)) as f32;
+        self.prepare_front(prepared);
+    }
+
+    fn fronts(&self) -> Option<&dyn Fronts> {
+        (self.front_dims() > 0).then_some(self)
     }
 
     fn code_error(&self) -> Option<f64> {
@@ -243,23 +280,13 @@ impl Scheme for Sq {
     }
 
     fn score(&self, kernels: &Kernels, prepared: &Prepared, centroid: &[f32], blocks: &[u8], out: &mut [f32]) {
-        let query = self.to_list(kernels, prepared, centroid, None);
-        kernels.sq_blocks(self.bits, &query, blocks, self.has_terms(), out);
+        self.score_tiles(kernels, 1, |_| self.to_list(kernels, prepared, centroid, None), blocks, out);
     }
 
     fn score_many(&self, kernels: &Kernels, group: &mut Group<'_>, centroid: &[f32], blocks: &[u8], out: &mut [f32]) {
         let (prepared, known) = (group.prepared, group.centroid_scores);
         let query = |i: usize| self.to_list(kernels, prepared[i], centroid, known.map(|scores| scores[i]));
-        if prepared.len() == 1 {
-            return kernels.sq_blocks(self.bits, &query(0), blocks, self.has_terms(), out);
-        }
-        let each = out.len() / prepared.len();
-        for (first, out) in (0..prepared.len()).step_by(TILE).zip(out.chunks_mut(TILE * each)) {
-            let n = out.len() / each;
-            let none = CodeQuery { codes: &[], scale: 0.0, offset: 0.0 };
-            let queries: [_; TILE] = std::array::from_fn(|i| if i < n { query(first + i) } else { none });
-            kernels.sq_tile(self.bits, &queries[..n], blocks, self.has_terms(), out);
-        }
+        self.score_tiles(kernels, prepared.len(), query, blocks, out);
     }
 
     fn decode(&self, centroid: &[f32], block: &[u8], lane: usize, out: &mut [f32]) {

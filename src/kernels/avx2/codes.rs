@@ -7,7 +7,7 @@
 use std::arch::x86_64::*;
 
 use crate::kernels::codes::one_by_one;
-use crate::kernels::{CodeQuery, GROUP, GROUP_BYTES, LANES, TERM_BYTES, sq_stride};
+use crate::kernels::{CodeBlocks, CodeQuery, GROUP, GROUP_BYTES, LANES, TERM_BYTES};
 
 /// Blocks summed at once: each spread group of the query serves all of them.
 const AT_ONCE: usize = 4;
@@ -38,12 +38,13 @@ pub(super) fn add_products(sum: __m256i, u: [__m256i; 2], q: [__m256i; 2]) -> __
 }
 
 /// Sums of `B` blocks of `PARTS` codes of `BITS` a byte from the front of `blocks`. The next `B` blocks are prefetched,
-/// because the CPU's own prefetchers start anew with each short stream.
+/// because the CPU's own prefetchers start anew with each short stream, but nothing behind the last block.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn sums<const BITS: i32, const PARTS: usize, const B: usize>(query: &[i8], blocks: &[u8], stride: usize) -> [Sums; B] {
     let groups = query.as_chunks::<GROUP>().0.as_chunks::<PARTS>().0;
     assert!(blocks.len() >= (B - 1) * stride + groups.len() * GROUP_BYTES);
+    let last_line = blocks.len().saturating_sub(GROUP_BYTES);
     let blocks = blocks.as_ptr();
     let mut sums = [[_mm256_setzero_si256(); 2]; B];
     for (g, group) in groups.iter().enumerate() {
@@ -54,7 +55,8 @@ fn sums<const BITS: i32, const PARTS: usize, const B: usize>(query: &[i8], block
         for (b, sums) in sums.iter_mut().enumerate() {
             let line = b * stride + g * GROUP_BYTES;
             if B > 1 {
-                _mm_prefetch::<_MM_HINT_T0>(blocks.wrapping_add(B * stride + line).cast());
+                let ahead = (B * stride + line).min(last_line);
+                _mm_prefetch::<_MM_HINT_T0>(blocks.wrapping_add(ahead).cast());
             }
             for (half, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: group `g` is one of the query's, so its 64 bytes lie inside block `b`.
@@ -129,17 +131,16 @@ pub(super) fn code_blocks(bits: u32, query: &[i8], blocks: &[u8], stride: usize,
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn sq_blocks(bits: u32, query: &CodeQuery<'_>, blocks: &[u8], terms: bool, out: &mut [f32]) {
-    let stride = sq_stride(bits, query.codes, terms);
+pub(super) fn sq_blocks(bits: u32, query: &CodeQuery<'_>, blocks: CodeBlocks<'_>, out: &mut [f32]) {
     let out = out.as_chunks_mut::<LANES>().0;
-    each_of(bits, (query.codes, blocks, stride), out.len(), |b, sums| {
-        finish(sums, query, &blocks[b * stride..][..stride], terms, &mut out[b]);
+    each_of(bits, (query.codes, blocks.bytes, blocks.stride), out.len(), |b, sums| {
+        finish(sums, query, blocks.block(b), blocks.terms, &mut out[b]);
     });
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn sq_tile(bits: u32, queries: &[CodeQuery<'_>], blocks: &[u8], terms: bool, out: &mut [f32]) {
-    one_by_one(queries, out, |query, out| sq_blocks(bits, query, blocks, terms, out));
+pub(super) fn sq_tile(bits: u32, queries: &[CodeQuery<'_>], blocks: CodeBlocks<'_>, out: &mut [f32]) {
+    one_by_one(queries, out, |query, out| sq_blocks(bits, query, blocks, out));
 }
 
 /// `scale * sum + offset (+ term)`, rounded after each step as the scalar level does: no FMA.

@@ -7,16 +7,18 @@
 use std::arch::x86_64::*;
 
 use crate::kernels::codes::one_by_one;
-use crate::kernels::{CodeQuery, GROUP, GROUP_BYTES, LANES, TERM_BYTES, sq_stride};
+use crate::kernels::{CodeBlocks, CodeQuery, GROUP, GROUP_BYTES, LANES, TERM_BYTES};
 
 /// Blocks ahead of which codes are asked for where several queries are scored: few, as each block takes longer.
 const TILE_AHEAD: usize = 4;
 
 /// Sums of `B` blocks of `PARTS` codes a byte from the front of `blocks`, in `CHAINS` chains each, a multiple of
-/// `PARTS`. The next `B` blocks are prefetched, because the CPU's own prefetchers start anew with each short stream.
+/// `PARTS`. The next `B` blocks are prefetched, because the CPU's own prefetchers start anew with each short stream. If
+/// `LONE`, nothing behind the last block is: it would come from memory for nothing. (The queries of a batch go from list to
+/// list as memory does.)
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn sums<const PARTS: usize, const CHAINS: usize, const B: usize>(
+fn sums<const PARTS: usize, const CHAINS: usize, const B: usize, const LONE: bool>(
     query: &[i8],
     blocks: &[u8],
     stride: usize,
@@ -25,6 +27,7 @@ fn sums<const PARTS: usize, const CHAINS: usize, const B: usize>(
     let (fours, _) = query.as_chunks::<GROUP>();
     assert!(fours.len().is_multiple_of(PARTS));
     assert!(blocks.len() >= (B - 1) * stride + fours.len() / PARTS * GROUP_BYTES);
+    let last_line = if LONE { blocks.len().saturating_sub(GROUP_BYTES) } else { usize::MAX };
     let blocks = blocks.as_ptr();
     let (steps, last) = fours.as_chunks::<CHAINS>();
     let mut sums = [[_mm512_setzero_si512(); B]; CHAINS];
@@ -34,7 +37,8 @@ fn sums<const PARTS: usize, const CHAINS: usize, const B: usize>(
             for b in 0..B {
                 let line = b * stride + (s * CHAINS + c) / PARTS * GROUP_BYTES;
                 if B > 1 && c % PARTS == 0 {
-                    _mm_prefetch::<_MM_HINT_T0>(blocks.wrapping_add(B * stride + line).cast());
+                    let ahead = (B * stride + line).min(last_line);
+                    _mm_prefetch::<_MM_HINT_T0>(blocks.wrapping_add(ahead).cast());
                 }
                 // SAFETY: the group is one of the query's, so its 64 bytes lie inside block `b`.
                 let u = unsafe { _mm512_loadu_si512(blocks.add(line).cast()) };
@@ -79,51 +83,58 @@ fn part_mask(part: usize, bits: usize) -> __m512i {
 /// `ALONE` chains, because a short list ends as often as it begins.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn each<const PARTS: usize, const CHAINS: usize, const B: usize, const ALONE: usize>(
+fn each<const PARTS: usize, const CHAINS: usize, const B: usize, const ALONE: usize, const LONE: bool>(
     (query, blocks, stride): (&[i8], &[u8], usize),
     n: usize,
     mut take: impl FnMut(usize, __m512i),
 ) {
     let mut b = 0;
     while b + B <= n {
-        let sums = sums::<PARTS, CHAINS, B>(query, &blocks[b * stride..], stride);
+        let sums = sums::<PARTS, CHAINS, B, LONE>(query, &blocks[b * stride..], stride);
         (b..).zip(sums).for_each(|(b, sum)| take(b, sum));
         b += B;
     }
     for b in b..n {
-        let [sum] = sums::<PARTS, ALONE, 1>(query, &blocks[b * stride..], stride);
+        let [sum] = sums::<PARTS, ALONE, 1, LONE>(query, &blocks[b * stride..], stride);
         take(b, sum);
     }
 }
 
 /// As [`each`], for a width known when it runs: 8 chains or more in all, to hide the 5 cycles of `vpdpbusd`, and no
-/// more than fit the registers.
+/// more than fit the registers. A `LONE` query takes fewer blocks at once where each is long: what is not prefetched of a
+/// list, its first ones, is less then.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn each_of(bits: u32, blocks: (&[i8], &[u8], usize), n: usize, take: impl FnMut(usize, __m512i)) {
+fn each_of<const LONE: bool>(bits: u32, blocks: (&[i8], &[u8], usize), n: usize, take: impl FnMut(usize, __m512i)) {
     match bits {
-        1 => each::<8, 8, 2, 8>(blocks, n, take),
-        2 => each::<4, 4, 4, 8>(blocks, n, take),
-        4 => each::<2, 2, 4, 8>(blocks, n, take),
-        _ => each::<1, 2, 4, 8>(blocks, n, take),
+        1 => each::<8, 8, 2, 8, LONE>(blocks, n, take),
+        2 if LONE => each::<4, 4, 2, 8, LONE>(blocks, n, take),
+        2 => each::<4, 4, 4, 8, LONE>(blocks, n, take),
+        4 => each::<2, 2, 4, 8, LONE>(blocks, n, take),
+        _ => each::<1, 2, 4, 8, LONE>(blocks, n, take),
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 pub(super) fn code_blocks(bits: u32, query: &[i8], blocks: &[u8], stride: usize, out: &mut [i32]) {
     let out = out.as_chunks_mut::<LANES>().0;
-    each_of(bits, (query, blocks, stride), out.len(), |b, sum| {
+    each_of::<false>(bits, (query, blocks, stride), out.len(), |b, sum| {
         // SAFETY: 16 places a block.
         unsafe { _mm512_storeu_si512(out[b].as_mut_ptr().cast(), sum) };
     });
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-pub(super) fn sq_blocks(bits: u32, query: &CodeQuery<'_>, blocks: &[u8], terms: bool, out: &mut [f32]) {
-    let stride = sq_stride(bits, query.codes, terms);
+pub(super) fn sq_blocks(bits: u32, query: &CodeQuery<'_>, blocks: CodeBlocks<'_>, out: &mut [f32]) {
+    sq_blocks_of::<true>(bits, query, blocks, out);
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn sq_blocks_of<const LONE: bool>(bits: u32, query: &CodeQuery<'_>, blocks: CodeBlocks<'_>, out: &mut [f32]) {
     let out = out.as_chunks_mut::<LANES>().0;
-    each_of(bits, (query.codes, blocks, stride), out.len(), |b, sum| {
-        finish(sum, query, &blocks[b * stride..][..stride], terms, &mut out[b]);
+    each_of::<LONE>(bits, (query.codes, blocks.bytes, blocks.stride), out.len(), |b, sum| {
+        finish(sum, query, blocks.block(b), blocks.terms, &mut out[b]);
     });
 }
 
@@ -178,27 +189,25 @@ fn tile_sums<const PARTS: usize, const Q: usize, const B: usize>(
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 fn tile<const PARTS: usize, const Q: usize, const B: usize>(
     queries: &[CodeQuery<'_>; Q],
-    blocks: &[u8],
-    terms: bool,
+    blocks: CodeBlocks<'_>,
     out: &mut [f32],
 ) {
-    let stride = sq_stride(8 / PARTS as u32, queries[0].codes, terms);
     let codes = queries.map(|query| query.codes);
     let n = out.len() / Q / LANES;
     let out = out.as_chunks_mut::<LANES>().0;
     let mut put = |q: usize, b: usize, sum: __m512i| {
-        finish(sum, &queries[q], &blocks[b * stride..][..stride], terms, &mut out[q * n + b]);
+        finish(sum, &queries[q], blocks.block(b), blocks.terms, &mut out[q * n + b]);
     };
     let mut b = 0;
     while b + B <= n {
-        let sums = tile_sums::<PARTS, Q, B>(codes, &blocks[b * stride..], stride);
+        let sums = tile_sums::<PARTS, Q, B>(codes, &blocks.bytes[b * blocks.stride..], blocks.stride);
         for q in 0..Q {
             (b..).zip(sums[q]).for_each(|(b, sum)| put(q, b, sum));
         }
         b += B;
     }
     for b in b..n {
-        let sums = tile_sums::<PARTS, Q, 1>(codes, &blocks[b * stride..], stride);
+        let sums = tile_sums::<PARTS, Q, 1>(codes, &blocks.bytes[b * blocks.stride..], blocks.stride);
         sums.into_iter().enumerate().for_each(|(q, [sum])| put(q, b, sum));
     }
 }
@@ -208,33 +217,32 @@ fn tile<const PARTS: usize, const Q: usize, const B: usize>(
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 fn tiles<const PARTS: usize, const B4: usize, const B2: usize>(
     queries: &[CodeQuery<'_>],
-    blocks: &[u8],
-    terms: bool,
+    blocks: CodeBlocks<'_>,
     out: &mut [f32],
 ) {
     let each = out.len() / queries.len().max(1);
     let (fours, rest) = queries.as_chunks::<4>();
     let (out, rest_out) = out.split_at_mut(fours.len() * 4 * each);
     for (queries, out) in fours.iter().zip(out.chunks_exact_mut((4 * each).max(1))) {
-        tile::<PARTS, 4, B4>(queries, blocks, terms, out);
+        tile::<PARTS, 4, B4>(queries, blocks, out);
     }
     let (twos, rest) = rest.as_chunks::<2>();
     let (out, rest_out) = rest_out.split_at_mut(twos.len() * 2 * each);
     for queries in twos {
-        tile::<PARTS, 2, B2>(queries, blocks, terms, out);
+        tile::<PARTS, 2, B2>(queries, blocks, out);
     }
     for query in rest {
-        sq_blocks(8 / PARTS as u32, query, blocks, terms, rest_out);
+        sq_blocks_of::<false>(8 / PARTS as u32, query, blocks, rest_out);
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-pub(super) fn sq_tile(bits: u32, queries: &[CodeQuery<'_>], blocks: &[u8], terms: bool, out: &mut [f32]) {
+pub(super) fn sq_tile(bits: u32, queries: &[CodeQuery<'_>], blocks: CodeBlocks<'_>, out: &mut [f32]) {
     match bits {
-        1 => one_by_one(queries, out, |query, out| sq_blocks(bits, query, blocks, terms, out)),
-        2 => tiles::<4, 1, 2>(queries, blocks, terms, out),
-        4 => tiles::<2, 2, 4>(queries, blocks, terms, out),
-        _ => tiles::<1, 4, 4>(queries, blocks, terms, out),
+        1 => one_by_one(queries, out, |query, out| sq_blocks_of::<false>(bits, query, blocks, out)),
+        2 => tiles::<4, 1, 2>(queries, blocks, out),
+        4 => tiles::<2, 2, 4>(queries, blocks, out),
+        _ => tiles::<1, 4, 4>(queries, blocks, out),
     }
 }
 

@@ -8,7 +8,7 @@ use bytemuck::{cast, pod_read_unaligned};
 use wide::{f32x4, i16x8, i32x4, u16x8};
 
 use crate::kernels::codes::one_by_one;
-use crate::kernels::{CodeQuery, GROUP, GROUP_BYTES, LANES, TERM_BYTES, sq_stride};
+use crate::kernels::{CodeBlocks, CodeQuery, GROUP, GROUP_BYTES, LANES, TERM_BYTES};
 
 /// Vectors in a register.
 pub(super) const WIDTH: usize = 4;
@@ -103,16 +103,15 @@ pub(super) fn code_blocks(bits: u32, query: &[i8], blocks: &[u8], stride: usize,
     each_of(bits, (query, blocks, stride), out.len(), |b, sums| out[b] = cast(sums));
 }
 
-pub(super) fn sq_blocks(bits: u32, query: &CodeQuery<'_>, blocks: &[u8], terms: bool, out: &mut [f32]) {
-    let stride = sq_stride(bits, query.codes, terms);
+pub(super) fn sq_blocks(bits: u32, query: &CodeQuery<'_>, blocks: CodeBlocks<'_>, out: &mut [f32]) {
     let out = out.as_chunks_mut::<LANES>().0;
-    each_of(bits, (query.codes, blocks, stride), out.len(), |b, sums| {
-        out[b] = finish(sums, query, &blocks[b * stride..][..stride], terms);
+    each_of(bits, (query.codes, blocks.bytes, blocks.stride), out.len(), |b, sums| {
+        out[b] = finish(sums, query, blocks.block(b), blocks.terms);
     });
 }
 
-pub(super) fn sq_tile(bits: u32, queries: &[CodeQuery<'_>], blocks: &[u8], terms: bool, out: &mut [f32]) {
-    one_by_one(queries, out, |query, out| sq_blocks(bits, query, blocks, terms, out));
+pub(super) fn sq_tile(bits: u32, queries: &[CodeQuery<'_>], blocks: CodeBlocks<'_>, out: &mut [f32]) {
+    one_by_one(queries, out, |query, out| sq_blocks(bits, query, blocks, out));
 }
 
 /// `scale * sum + offset (+ term)`, rounded after each step as the scalar level does.

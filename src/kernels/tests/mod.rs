@@ -214,7 +214,7 @@ fn sq_scores_equal_the_oracle_bit_for_bit() {
     for (bits, dim) in WIDTHS.iter().flat_map(|&bits| DIMS.map(|dim| (bits, dim))) {
         for (n, terms) in COUNTS.iter().flat_map(|&n| [(n, false), (n, true)]) {
             let query = query(bits, dim, &mut rng);
-            let stride = sq_stride(bits, &query, terms);
+            let stride = CodeBlocks::new(bits, dim, terms, &[]).stride;
             let mut blocks = bytes(n * stride + 1, &mut rng);
             for block in blocks[1..].chunks_exact_mut(stride).filter(|_| terms) {
                 let term = floats(LANES, &mut rng);
@@ -222,11 +222,12 @@ fn sq_scores_equal_the_oracle_bit_for_bit() {
             }
             let (scale, offset) = (rng.unit_f32(), rng.unit_f32());
             let mut want = vec![0.0; n * LANES];
-            oracle().sq_blocks(bits, &CodeQuery { codes: &query, scale, offset }, &blocks[1..], terms, &mut want);
+            let coded = CodeBlocks { bytes: &blocks[1..], stride, terms };
+            oracle().sq_blocks(bits, &CodeQuery { codes: &query, scale, offset }, coded, &mut want);
             for k in levels() {
                 let mut out = vec![7.0; n * LANES + 2];
                 let query = CodeQuery { codes: &query, scale, offset };
-                k.sq_blocks(bits, &query, &blocks[1..], terms, &mut out[1..=n * LANES]);
+                k.sq_blocks(bits, &query, coded, &mut out[1..=n * LANES]);
                 assert_eq!((out[0], out[n * LANES + 1]), (7.0, 7.0));
                 assert_eq!(&out[1..=n * LANES], want, "{k:?} {bits} bits, {n} blocks, dim {dim}, terms {terms}");
             }
@@ -327,6 +328,7 @@ fn a_single_centroid_is_best_and_second() {
 #[test]
 fn wrong_lengths_panic_before_anything_is_read() {
     let k = best();
+    let of = |codes: &'static [i8]| CodeQuery { codes, scale: 1.0, offset: 0.0 };
     let calls: [&(dyn Fn() + std::panic::RefUnwindSafe); 13] = [
         &|| _ = k.dot(&[0.0; 3], &[0.0; 4]),
         &|| _ = k.l2(&[0.0; 5], &[0.0; 4]),
@@ -338,7 +340,7 @@ fn wrong_lengths_panic_before_anything_is_read() {
         &|| k.code_blocks(4, &[0; 12], &[0; 640], 128, &mut [0; 32]),
         &|| k.code_blocks(3, &[0; 32], &[0; 6400], 640, &mut [0; 32]),
         &|| k.code_blocks(1, &[0; 65_568], &vec![0; 2049 * 64], 2049 * 64, &mut [0; 16]),
-        &|| k.sq_blocks(8, &CodeQuery { codes: &[0; 4], scale: 1.0, offset: 0.0 }, &[0; 255], true, &mut [0.0; 32]),
+        &|| k.sq_blocks(8, &of(&[0; 4]), CodeBlocks::new(8, 4, true, &[0; 255]), &mut [0.0; 32]),
         &|| _ = k.above(&[0.0; 4], 0.0, 0, &mut [0.0; 20], &mut [0; 19]),
         &|| panels_call(k),
     ];

@@ -3,6 +3,7 @@
 //! Oracles: float64 scores of the vectors and of their decoded codes, and the bounds stated at the head of the scheme.
 
 mod flat;
+mod fronts;
 mod sq;
 
 use std::sync::LazyLock;

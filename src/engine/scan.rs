@@ -1,7 +1,7 @@
 //! Scanning lists for the queries that want them, and what a query leaves to be ranked.
 //!
 //! The queries of a batch go through their rounds together. In each round they are brought together list by list: the codes
-//! of a list are opened and read once, for all queries that look into it. A query that comes alone takes its lists in its
+//! of a list are opened and read once in it, for all queries that look into it. A query that comes alone takes its lists in its
 //! own order, near ones first.
 
 use std::ops::Range;
@@ -104,7 +104,8 @@ impl Scanner {
     /// Bytes held, about.
     pub(super) fn memory(&self) -> usize {
         let wanted = self.wanted.pairs.capacity() * size_of::<Pair>() + self.wanted.places.capacity() * 4;
-        self.scratch.capacity() + wanted + (self.work.scores.capacity() + self.work.gathered.capacity()) * 4
+        let open = self.work.open.capacity() * size_of::<Range<usize>>();
+        self.scratch.capacity() + wanted + open + (self.work.scores.capacity() + self.work.gathered.capacity()) * 4
     }
 
     /// Takes all `visits`, which have begun, to their end.
@@ -219,7 +220,8 @@ fn score(
         }
         let centroid_scores = known.then_some(&*own);
         let mut together = Group { prepared: &prepared[..tile.len()], centroid_scores, gathered };
-        let pruned = tile.iter().any(|pair| visits[pair.visit as usize].is_pruned());
+        // A single block is scored whole at once.
+        let pruned = n > LANES && tile.iter().any(|pair| visits[pair.visit as usize].is_pruned());
         let Some(fronts) = g.quantizer.fronts().filter(|_| pruned) else {
             g.quantizer.score_many(kernels::best(), &mut together, centroid, codes, scores);
             for (pair, scores) in tile.iter().zip(scores.chunks_exact(lanes)) {

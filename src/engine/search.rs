@@ -262,11 +262,13 @@ impl Plan {
         let radius = if o.has_radius { o.radius } else { f32::INFINITY };
         // Under inner product long vectors win, whose codes are off by more than others'.
         let all = o.rerank_mult != 0 || s.config.metric == Metric::InnerProduct;
+        let kept = candidates.max(least);
+        // Under inner product long vectors win there as well, of which fronts say too little.
         if s.config.metric != Metric::InnerProduct {
-            reach.whole = whole_lists(g, reach, s.live(), candidates);
+            reach.whole = whole_lists(g, reach, s.live(), kept);
         }
         let wanted = Wanted { top_k, radius, all };
-        Self { wanted, reach, kept: candidates.max(least), candidates }
+        Self { wanted, reach, kept, candidates }
     }
 
     /// Queries of a batch of `n` that one of `threads` threads takes at a time.

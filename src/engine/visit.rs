@@ -161,5 +161,6 @@ impl Visit {
         wipe_values(&mut self.query);
         self.prepared.wipe();
         self.relative = Relative::default();
+        self.least = f32::NEG_INFINITY;
     }
 }

@@ -213,7 +213,7 @@ impl Kernels {
 
     /// Scores of vectors in code blocks: `(scale * sum u q) + offset`, and with terms plus the vector's. Each step is
     /// rounded to f32 in this order, so results are equal bit for bit at every level. `query.codes` as for
-    /// [`Kernels::code_blocks`]: they meet the first groups of a block.
+    /// [`Kernels::code_blocks`]: they meet the first groups of a block. For a lone query, whose blocks come from memory.
     pub fn sq_blocks(&self, bits: u32, query: &CodeQuery<'_>, blocks: CodeBlocks<'_>, out: &mut [f32]) {
         check_sq(bits, query.codes, blocks, out.len());
         // SAFETY: as in `code_blocks`; the terms of the last block are inside as well.
@@ -221,7 +221,7 @@ impl Kernels {
     }
 
     /// Scores of several queries, whose codes are equally long, against the same code blocks: what [`Kernels::sq_blocks`]
-    /// gives for each, bit for bit. `out` holds for each of them a row of 16 places a block.
+    /// gives for each, bit for bit. `out` holds for each of them a row of 16 places a block. A single query is one of a batch.
     pub fn sq_tile(&self, bits: u32, queries: &[CodeQuery<'_>], blocks: CodeBlocks<'_>, out: &mut [f32]) {
         let Some(first) = queries.first() else { return assert!(out.is_empty(), "scores of no query") };
         assert!(queries.iter().all(|query| query.codes.len() == first.codes.len()), "queries of two lengths");

@@ -25,3 +25,14 @@ pub trait Fronts: Sync {
         out: &mut [f32],
     );
 }
+
+/// What fronts meet of a query.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FrontQuery {
+    /// What the rest of a vector's codes adds if all of them are in the middle, not counting their share of the offset.
+    pub(super) middle: f32,
+    /// The part of the squared weights of a query that lies in the rest.
+    pub(super) share: f32,
+    /// The usual deviation of a front from what its whole score lets expect.
+    pub(super) deviation: f32,
+}

@@ -1,6 +1,6 @@
 //! Queries as quantizers meet them: made ready once, then scored alone or several together.
 
-use super::sq::FrontQuery;
+use super::fronts::FrontQuery;
 use crate::buffer::wipe_values;
 
 /// A query made ready for scoring; reused from query to query.
@@ -17,7 +17,7 @@ pub struct Prepared {
     pub(super) sum: i32,
     /// The usual error of a score, where the query alone decides it.
     pub(super) spread: f32,
-    /// For codes in two parts.
+    /// For fronts of codes, where they are scored.
     pub(super) front: FrontQuery,
     /// What the rounding of the query adds to error bounds.
     pub(super) slack: f32,

@@ -12,12 +12,10 @@
 //! inside `middle +- (half + 0.5) step`, else at the nearer end. A score is within `scale / 2 * sum |u - half|` (L2:
 //! `scale` includes the factor 2) of the score of the decoded vector (L2: plus `|e|^2`).
 //!
-//! Block: code groups of `bits`, see [`crate::kernels`]; L2 adds 16 float32 terms. `fronts` scores the first of the groups.
+//! Block: code groups of `bits`, see [`crate::kernels`]; L2 adds 16 float32 terms. `fronts` scores by the first groups.
 
 mod fit;
 mod fronts;
-
-pub(super) use fronts::FrontQuery;
 
 use super::auto::LONG;
 use super::{Fronts, Group, Prepared, Sample, Scheme, each_lane};
@@ -47,8 +45,6 @@ pub struct Sq {
     origin: Vec<f32>,
     /// Expected squared error of a code inside the levels: values fall evenly between two steps.
     error: f64,
-    /// What an L2 term is on average.
-    mean_term: f32,
 }
 
 impl Sq {
@@ -61,8 +57,7 @@ impl Sq {
     fn new(bits: u32, similarity: Similarity, middle: Vec<f32>, step: Vec<f32>, origin: Vec<f32>) -> Self {
         let inverse = step.iter().map(|step| 1.0 / step).collect();
         let error = step.iter().map(|&step| f64::from(step).powi(2) / 12.0).sum();
-        let mean_term = fronts::mean_term(similarity, &step);
-        Self { bits, similarity, middle, step, inverse, origin, error, mean_term }
+        Self { bits, similarity, middle, step, inverse, origin, error }
     }
 
     #[cfg(test)]
@@ -189,7 +184,7 @@ impl Sq {
         bytes: &[u8],
         out: &mut [f32],
     ) {
-        let blocks = CodeBlocks { bytes, stride: self.block_bytes(), terms: self.has_terms() };
+        let blocks = CodeBlocks::new(self.bits, self.dim(), self.has_terms(), bytes);
         if n == 1 {
             return kernels.sq_blocks(self.bits, &query(0), blocks, out);
         }

@@ -38,13 +38,12 @@ pub(super) fn add_products(sum: __m256i, u: [__m256i; 2], q: [__m256i; 2]) -> __
 }
 
 /// Sums of `B` blocks of `PARTS` codes of `BITS` a byte from the front of `blocks`. The next `B` blocks are prefetched,
-/// because the CPU's own prefetchers start anew with each short stream, but nothing behind the last block.
+/// because the CPU's own prefetchers start anew with each short stream.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn sums<const BITS: i32, const PARTS: usize, const B: usize>(query: &[i8], blocks: &[u8], stride: usize) -> [Sums; B] {
     let groups = query.as_chunks::<GROUP>().0.as_chunks::<PARTS>().0;
     assert!(blocks.len() >= (B - 1) * stride + groups.len() * GROUP_BYTES);
-    let last_line = blocks.len().saturating_sub(GROUP_BYTES);
     let blocks = blocks.as_ptr();
     let mut sums = [[_mm256_setzero_si256(); 2]; B];
     for (g, group) in groups.iter().enumerate() {
@@ -55,8 +54,7 @@ fn sums<const BITS: i32, const PARTS: usize, const B: usize>(query: &[i8], block
         for (b, sums) in sums.iter_mut().enumerate() {
             let line = b * stride + g * GROUP_BYTES;
             if B > 1 {
-                let ahead = (B * stride + line).min(last_line);
-                _mm_prefetch::<_MM_HINT_T0>(blocks.wrapping_add(ahead).cast());
+                _mm_prefetch::<_MM_HINT_T0>(blocks.wrapping_add(B * stride + line).cast());
             }
             for (half, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: group `g` is one of the query's, so its 64 bytes lie inside block `b`.

@@ -5,10 +5,13 @@
 //! rest. Of vectors with a given `X`, the fronts add `(1 - share) X` on average, with a variance of `share (1 - share) |w|^2`:
 //! exactly so for independent normal values, nearly so for residuals. So a vector that scores `t` in all is looked for where
 //! the front says `own + (1 - share) (t - own)` less a few deviations, `own` being the centroid's score: the farther the
-//! list, the lower. Under L2 the terms are added to fronts, and their mean goes with `own`.
+//! list, the lower.
+//!
+//! Not under L2, whose terms already hold a part of what the rest says: what is left of it depends on the list.
 
 use super::{Sq, half};
 use crate::kernels::{CodeQuery, Kernels, code_bytes, group_dims};
+use crate::quant::fronts::FrontQuery;
 use crate::quant::{Fronts, Group, Prepared, Scheme};
 use crate::types::Similarity;
 
@@ -19,23 +22,12 @@ const DEVIATION: f32 = 1.0 / 0.9957;
 /// How many deviations below what is usual a front may be.
 const DEVIATIONS: f32 = 2.0;
 
-/// What fronts meet of a query.
-#[derive(Clone, Debug, Default)]
-pub(in crate::quant) struct FrontQuery {
-    /// What the rest of a vector's codes adds if all of them are in the middle, not counting their share of the offset.
-    middle: f32,
-    /// See `share` above.
-    share: f32,
-    /// The usual deviation of a front from what its whole score lets expect.
-    deviation: f32,
-}
-
 impl Sq {
     /// Dimensions in a front, half of the groups; 0 where fronts are not scored.
     pub(super) fn front_dims(&self) -> usize {
         let groups = self.dim().div_ceil(group_dims(self.bits));
-        match self.bits {
-            2 if groups >= LEAST_GROUPS => groups.div_ceil(2) * group_dims(self.bits),
+        match (self.similarity, self.bits) {
+            (Similarity::Dot, 2) if groups >= LEAST_GROUPS => groups.div_ceil(2) * group_dims(self.bits),
             _ => 0,
         }
     }
@@ -49,31 +41,20 @@ impl Sq {
         let square = |weights: &[f32]| weights.iter().map(|w| w * w).sum::<f32>();
         let (front, rest) = (square(&prepared.weights[..dims]), square(&prepared.weights[dims..]));
         let share = if front + rest > 0.0 { rest / (front + rest) } else { 0.0 };
-        let double = if self.has_terms() { 2.0 } else { 1.0 };
         let sum: i32 = prepared.codes[dims..].iter().map(|&w| i32::from(w)).sum();
         prepared.front = FrontQuery {
             middle: half(self.bits) * prepared.scale * sum as f32,
             share,
-            deviation: double * DEVIATION * (rest * (1.0 - share)).sqrt(),
+            deviation: DEVIATION * (rest * (1.0 - share)).sqrt(),
         };
-    }
-
-    /// The score of the front below which a vector of a whole score of `least` is hardly ever found in a list whose centroid
-    /// scores `own`.
-    fn least_front(&self, prepared: &Prepared, own: f32, least: f32) -> f32 {
-        let FrontQuery { share, deviation, .. } = prepared.front;
-        let own = own + self.mean_term;
-        let front = own + (1.0 - share) * (least - own) - DEVIATIONS * deviation;
-        if front.is_nan() { f32::NEG_INFINITY } else { front }
     }
 }
 
-/// The mean of L2 terms: what residuals of their usual deviation have as square, with its sign.
-pub(super) fn mean_term(similarity: Similarity, step: &[f32]) -> f32 {
-    match similarity {
-        Similarity::L2 => -step.iter().map(|step| (step * DEVIATION).powi(2)).sum::<f32>(),
-        Similarity::Dot => 0.0,
-    }
+/// The score of a front below which a vector of a whole score of `least` is hardly ever found in a list whose centroid scores
+/// `own`.
+fn least_front(FrontQuery { share, deviation, .. }: &FrontQuery, own: f32, least: f32) -> f32 {
+    let front = own + (1.0 - share) * (least - own) - DEVIATIONS * deviation;
+    if front.is_nan() { f32::NEG_INFINITY } else { front }
 }
 
 impl Fronts for Sq {
@@ -95,7 +76,7 @@ impl Fronts for Sq {
             let prepared = group.prepared[i];
             let own = self.own(kernels, prepared, centroid, group.centroid_scores.map(|scores| scores[i]));
             if least[i] > f32::NEG_INFINITY {
-                least[i] = self.least_front(prepared, own, least[i]);
+                least[i] = least_front(&prepared.front, own, least[i]);
             }
             let offset = prepared.offset + own + prepared.front.middle;
             CodeQuery { codes: &prepared.codes[..dims], scale: prepared.scale, offset }

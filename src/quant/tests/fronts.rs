@@ -3,21 +3,22 @@
 use super::*;
 
 /// Dimensions from which fronts of 2-bit codes are scored, and around groups.
-const DIMS: [usize; 3] = [128, 200, 385];
+const DIMS: [usize; 3] = [113, 200, 385];
 
 #[test]
 fn only_long_codes_of_two_bits_have_fronts() {
-    let fronts = |kind, dim| trained(kind, Similarity::Dot, dim, 0.0).quantizer.fronts().is_some();
-    assert!(KINDS.into_iter().all(|kind| !fronts(kind, 100)));
-    assert!(KINDS.into_iter().all(|kind| fronts(kind, 128) == (kind == QuantizerSpec::SQ2)));
+    let fronts = |kind, similarity, dim| trained(kind, similarity, dim, 0.0).quantizer.fronts().is_some();
+    assert!(KINDS.into_iter().all(|kind| !fronts(kind, Similarity::Dot, 112)));
+    assert!(KINDS.into_iter().all(|kind| fronts(kind, Similarity::Dot, 113) == (kind == QuantizerSpec::SQ2)));
+    assert!(KINDS.into_iter().all(|kind| !fronts(kind, Similarity::L2, 128)));
 }
 
 /// Of vectors looked for by their own scores few are hidden: 2.3 % of normal values lie more than two deviations below, and
 /// these are not quite normal. What is far below the wanted score mostly is.
 #[test]
 fn few_vectors_are_hidden_by_their_fronts() {
-    for (similarity, dim) in SIMILARITIES.into_iter().flat_map(|similarity| DIMS.map(|dim| (similarity, dim))) {
-        let t = trained(QuantizerSpec::SQ2, similarity, dim, 0.5);
+    for dim in DIMS {
+        let t = trained(QuantizerSpec::SQ2, Similarity::Dot, dim, 0.5);
         let fronts = t.quantizer.fronts().unwrap();
         assert!((1..t.quantizer.block_bytes()).contains(&fronts.front_bytes()));
         let (mut hidden, mut total, mut other, mut far) = (0, 0, 0, 0);
@@ -51,17 +52,17 @@ fn few_vectors_are_hidden_by_their_fronts() {
                 assert_eq!(none, [f32::NEG_INFINITY]);
             }
         }
-        println!("{similarity:?} {dim}: {hidden} of {total} hidden, {far} of {other} open");
-        assert!(hidden * 100 <= total * 5, "{similarity:?} {dim}: {hidden} of {total} hidden");
-        assert!(far * 4 <= other, "{similarity:?} {dim}: {far} of {other} are open though far from what is wanted");
+        println!("{dim}: {hidden} of {total} hidden, {far} of {other} open");
+        assert!(hidden * 100 <= total * 5, "{dim}: {hidden} of {total} hidden");
+        assert!(far * 4 <= other, "{dim}: {far} of {other} are open though far from what is wanted");
     }
 }
 
-/// On average a front scores what the whole does, and one query what it does beside others.
+/// On average a front scores what the whole does, to a quarter of their deviation, and one query what it does beside others.
 #[test]
 fn fronts_score_the_usual_whole() {
-    for (similarity, dim) in SIMILARITIES.into_iter().flat_map(|similarity| DIMS.map(|dim| (similarity, dim))) {
-        let t = trained(QuantizerSpec::SQ2, similarity, dim, 0.5);
+    for dim in DIMS {
+        let t = trained(QuantizerSpec::SQ2, Similarity::Dot, dim, 0.5);
         let fronts = t.quantizer.fronts().unwrap();
         let (rows, codes) = t.list(1);
         let n = rows.len() / dim;
@@ -93,7 +94,7 @@ fn fronts_score_the_usual_whole() {
             let mean = |scores: &[f32]| scores.iter().map(|&x| f64::from(x)).sum::<f64>() / scores.len() as f64;
             let far = whole.iter().map(|&x| (f64::from(x) - mean(whole)).powi(2)).sum::<f64>() / n as f64;
             let off = (mean(&alone[..n]) - mean(whole)).abs();
-            assert!(off <= far.sqrt(), "{similarity:?} {dim}: {off} off, deviation {}", far.sqrt());
+            assert!(off <= far.sqrt() / 4.0, "{dim}: {off} off, deviation {}", far.sqrt());
         }
     }
 }

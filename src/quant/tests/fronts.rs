@@ -67,14 +67,7 @@ fn fronts_score_the_usual_whole() {
         let (rows, codes) = t.list(1);
         let n = rows.len() / dim;
         let lanes = n.next_multiple_of(LANES);
-        let prepared: Vec<Prepared> = t.rows[..5 * dim]
-            .chunks_exact(dim)
-            .map(|query| {
-                let mut prepared = Prepared::default();
-                t.quantizer.prepare(query, &mut prepared);
-                prepared
-            })
-            .collect();
+        let prepared = t.prepared(5);
         let prepared: Vec<&Prepared> = prepared.iter().collect();
         let mut gathered = Vec::new();
         let centroid = t.centroids.row(1);

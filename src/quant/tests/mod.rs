@@ -75,6 +75,16 @@ fn trained(spec: QuantizerSpec, similarity: Similarity, dim: usize, offset: f32)
 }
 
 impl Trained {
+    /// The first `n` rows as queries.
+    fn prepared(&self, n: usize) -> Vec<Prepared> {
+        let made_ready = |query: &[f32]| {
+            let mut prepared = Prepared::default();
+            self.quantizer.prepare(query, &mut prepared);
+            prepared
+        };
+        self.rows.chunks_exact(self.quantizer.dim()).take(n).map(made_ready).collect()
+    }
+
     /// The rows of a list, and their codes.
     fn list(&self, list: usize) -> (Vec<f32>, Buffer) {
         let dim = self.quantizer.dim();

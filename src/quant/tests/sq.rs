@@ -82,16 +82,7 @@ fn a_known_score_of_the_centroid_moves_all_scores_of_its_list() {
         let t = trained(spec, similarity, 33, 1.0);
         let (centroid, (rows, codes)) = (t.centroids.row(1), t.list(1));
         let lanes = (rows.len() / 33).next_multiple_of(LANES);
-        let prepared: Vec<Prepared> = t
-            .rows
-            .chunks_exact(33)
-            .take(7)
-            .map(|query| {
-                let mut prepared = Prepared::default();
-                t.quantizer.prepare(query, &mut prepared);
-                prepared
-            })
-            .collect();
+        let prepared = t.prepared(7);
         let prepared: Vec<&Prepared> = prepared.iter().collect();
         let own: Vec<f32> =
             t.rows.chunks_exact(33).take(7).map(|query| exact(similarity, query, centroid) as f32).collect();

@@ -8,9 +8,11 @@
 //! query is compared with all.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use zeroize::Zeroizing;
 
+use super::compare::Comparison;
 use super::curve::{CURVE_K, RecallCurve};
 use super::extents::Extents;
 use super::generation::Generation;
@@ -18,8 +20,7 @@ use super::margin::{Margins, RANK, half_square};
 use super::rebuild::Rebuilt;
 use crate::error::{Result, try_with_capacity, try_zeroed};
 use crate::exec::{Exec, Watch};
-use crate::ivf::{Kept, ProbeScratch, Sieve};
-use crate::kernels;
+use crate::ivf::{Kept, ProbeScratch};
 use crate::types::{Metric, Similarity};
 
 /// A held-out row and its vector.
@@ -34,6 +35,7 @@ const GRAIN: usize = 64;
 /// Held-out rows as queries, with the best rows seen so far.
 pub(super) struct Calibrator {
     similarity: Similarity,
+    dim: usize,
     /// The R of [`Margins`]; 0 under inner product, where lists are not visited in the order of what they hold.
     rank: usize,
     /// Nearest lists that every query is compared with.
@@ -41,6 +43,7 @@ pub(super) struct Calibrator {
     queries: Vec<Query>,
 }
 
+/// A held-out row as a query.
 struct Query {
     /// In the snapshot that the rebuild reads.
     row: u32,
@@ -90,7 +93,7 @@ impl Calibrator {
             }
         });
         watch.check()?;
-        Ok(Self { similarity: metric.similarity(), rank, near, queries })
+        Ok(Self { similarity: metric.similarity(), dim: centroids.dim(), rank, near, queries })
     }
 
     /// Compares every query with its near ones of the extents `range`, whose vectors are `staged` from the first on.
@@ -106,30 +109,32 @@ impl Calibrator {
         exec: &Exec,
         watch: &Watch,
     ) -> Result<()> {
-        let similarity = self.similarity;
+        let (similarity, dim) = (self.similarity, self.dim);
         let first = extents.rows(range.start).start;
         let part = self.queries.len().div_ceil(exec.threads()).max(1);
+        let failed = OnceLock::new();
         exec.for_each_chunk(&mut self.queries, part, |_, queries| {
-            let (mut scores, mut gone, mut sieve) = (Vec::new(), Vec::new(), Sieve::default());
-            // Extent by extent, so that each is compared with all its queries while it is in the cache.
-            for e in range.clone() {
-                if watch.check().is_err() {
-                    return;
+            let mut all = || {
+                let mut comparison = Comparison::new(similarity, dim)?;
+                // Extent by extent, so that each is compared with all its queries while it is in the cache.
+                for e in range.clone() {
+                    let (rows, list) = (extents.rows(e), extents.list_of(e));
+                    for start in rows.clone().step_by(comparison.most_rows()) {
+                        let rows = start..rows.end.min(start + comparison.most_rows() as u32);
+                        let at = |row: u32| (row - first) as usize * dim;
+                        let vectors = &staged[at(rows.start)..at(rows.end)];
+                        comparison.take_rows(vectors, base + rows.start, |i| dead(base + rows.start + i));
+                        let near = queries.iter_mut().filter(|q| q.near[list / 64] >> (list % 64) & 1 == 1);
+                        comparison.offer_to(near.map(|q| (&q.vector[..], &mut q.top)), watch)?;
+                    }
                 }
-                let (rows, list) = (extents.rows(e), extents.list_of(e));
-                scores.resize(rows.len(), 0.0);
-                gone.clear();
-                gone.extend((0..rows.len()).filter(|&i| dead(base + rows.start + i as u32)));
-                for q in queries.iter_mut().filter(|q| q.near[list / 64] >> (list % 64) & 1 == 1) {
-                    let dim = q.vector.len();
-                    let vectors = &staged[(rows.start - first) as usize * dim..(rows.end - first) as usize * dim];
-                    kernels::best().rows(similarity, &q.vector, vectors, &mut scores);
-                    gone.iter().for_each(|&i| scores[i] = f32::NEG_INFINITY);
-                    q.top.offer(&scores, base + rows.start, &mut sieve);
-                }
+                Ok(())
+            };
+            if let Err(error) = all() {
+                failed.get_or_init(|| error);
             }
         });
-        watch.check()
+        failed.into_inner().map_or(Ok(()), Err)
     }
 
     /// The curve, once `rebuilt` was encoded: its rows were observed under their numbers in the new run.

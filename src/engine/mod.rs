@@ -10,6 +10,7 @@
 mod blob;
 mod cache;
 mod calibrate;
+mod compare;
 mod cursor;
 mod curve;
 mod cut;

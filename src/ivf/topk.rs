@@ -147,9 +147,17 @@ impl Sieve {
         let Some(group) = groups.find(|group| (1..=scores.len() / group / 2).contains(&k)) else {
             return f32::NEG_INFINITY;
         };
+        // A group is every so manieth score: their maxima go side by side, and rows that follow each other, which are often
+        // alike, fall into different groups.
+        let count = scores.len() / group;
         self.maxima.clear();
-        let greatest = |group: &[f32]| group.iter().fold(f32::NEG_INFINITY, |most, &score| most.max(score));
-        self.maxima.extend(scores.chunks_exact(group).map(greatest));
+        self.maxima.resize(count, f32::NEG_INFINITY);
+        for turn in scores.chunks(count) {
+            self.maxima
+                .iter_mut()
+                .zip(turn)
+                .for_each(|(most, &score)| *most = if score > *most { score } else { *most });
+        }
         *self.maxima.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a)).1
     }
 

@@ -18,6 +18,8 @@ const WIPED: usize = 1 << 20;
 const ITEM: usize = 2048;
 /// Most bytes of a row that are asked for ahead: the CPU goes on by itself.
 const AHEAD: usize = 512;
+/// Rows from the one that becomes bytes to the one asked for.
+const AHEAD_ROWS: usize = 4;
 
 /// `n` rows of one byte a dimension, `stride` bytes apart.
 pub(super) struct Rows {
@@ -54,6 +56,9 @@ impl Rows {
                     return;
                 }
                 for ((row, norm), number) in rows.chunks_exact(dim).zip(norms.iter_mut()).zip(i * item..) {
+                    // The CPU's own reading ahead stops at the end of a page.
+                    let next = row.as_ptr().wrapping_add(AHEAD_ROWS * dim);
+                    prefetch(next, (dim * 4).min(4 * AHEAD));
                     let clipped;
                     (*norm, clipped) = space.encode(kernels, row, &mut code[..dim]);
                     bytes.0.extend_from_slice(&code);

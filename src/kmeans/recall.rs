@@ -173,9 +173,10 @@ fn nearest(
             let scores = &mut scores[..codes.len() * blocks.lanes()];
             blocks.scores(ground.kernels, codes.iter().map(|code| &code[..]), scores);
             for scores in scores.chunks_exact(blocks.lanes()) {
-                top.offer(&scores[..rows.len()], rows.start as u32);
+                top.offer_all(&scores[..rows.len()]);
                 let mut best = Vec::with_capacity(NEIGHBOURS);
                 top.finish(&mut best);
+                best.iter_mut().for_each(|(_, i)| *i += rows.start as u32);
                 found.push(best);
             }
         }

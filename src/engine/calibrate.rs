@@ -116,16 +116,23 @@ impl Calibrator {
         exec.for_each_chunk(&mut self.queries, part, |_, queries| {
             let mut all = || {
                 let mut comparison = Comparison::new(similarity, dim)?;
-                // Extent by extent, so that each is compared with all its queries while it is in the cache.
+                // Piece by piece, so that each is compared with all its queries while it is in the cache.
                 for e in range.clone() {
+                    if failed.get().is_some() {
+                        break;
+                    }
                     let (rows, list) = (extents.rows(e), extents.list_of(e));
                     for start in rows.clone().step_by(comparison.most_rows()) {
-                        let rows = start..rows.end.min(start + comparison.most_rows() as u32);
+                        let rows = start..rows.end.min(start.saturating_add(comparison.most_rows() as u32));
+                        let near = queries.iter_mut().filter(|q| q.near[list / 64] >> (list % 64) & 1 == 1);
+                        let mut near = near.map(|q| (&q.vector[..], &mut q.top)).peekable();
+                        if near.peek().is_none() {
+                            break;
+                        }
                         let at = |row: u32| (row - first) as usize * dim;
                         let vectors = &staged[at(rows.start)..at(rows.end)];
                         comparison.take_rows(vectors, base + rows.start, |i| dead(base + rows.start + i));
-                        let near = queries.iter_mut().filter(|q| q.near[list / 64] >> (list % 64) & 1 == 1);
-                        comparison.offer_to(near.map(|q| (&q.vector[..], &mut q.top)), watch)?;
+                        comparison.offer_to(near, watch)?;
                     }
                 }
                 Ok(())

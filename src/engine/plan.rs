@@ -183,12 +183,12 @@ impl Memory {
     }
 
     /// While encoding with `budget` bytes of vectors in hand: row and list tables, ids and directories of the new run,
-    /// near lists and nearest rows of the held-out and what they are compared in, codes of a quarter of the budget, packed centroids, the quantizer, and
-    /// the parts of blobs and cuts on their way to the store.
+    /// near lists and nearest rows of the held-out and what they are compared in, codes of a quarter of the budget, packed
+    /// centroids, the quantizer, and the parts of blobs and cuts on their way to the store.
     fn encoding(&self, budget: u64) -> u64 {
         let extents = self.n_lists + self.n * self.row() / self.extent();
         let tables = self.n * (4 + 4) + self.ids + extents * 128;
-        let comparing = (self.threads * Comparison::memory(self.dim as usize)) as u64;
+        let comparing = self.held_out.min(self.threads as u64) * Comparison::memory(self.dim as usize) as u64;
         let held_out = self.held_out * (self.n_lists / 8 + KEPT + 64) + comparing;
         let learned = self.n_lists * (self.dim * 8 + 16) + Quantizer::memory(self.quantizer, self.dim as usize);
         // What the codes of lists of the usual length are rounded up by, in a step of a quarter of the budget.

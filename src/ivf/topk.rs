@@ -139,7 +139,7 @@ impl Sieve {
         Self { kernels, scores: vec![0.0; CHUNK + LANES], rows: vec![0; CHUNK + LANES], maxima: Vec::new() }
     }
 
-    /// A lower bound of the k-th greatest of `scores`: of their maxima in groups of up to 16, at least 2 k of them, the k-th.
+    /// A lower bound of the k-th greatest of `scores`: of their maxima in groups of some 16 or fewer, at least 2 k of them, the k-th.
     /// Each of k groups has a score as great, and of twice as many the k-th is not far below. Minus infinity where there
     /// are too few scores for groups.
     fn kth_at_least(&mut self, scores: &[f32], k: usize) -> f32 {
@@ -147,7 +147,7 @@ impl Sieve {
         let Some(group) = groups.find(|group| (1..=scores.len() / group / 2).contains(&k)) else {
             return f32::NEG_INFINITY;
         };
-        // A group is every so manieth score: their maxima go side by side, and rows that follow each other, which are often
+        // Scores `count` apart are a group: all maxima go on side by side, and rows that follow each other, which are often
         // alike, fall into different groups.
         let count = scores.len() / group;
         self.maxima.clear();

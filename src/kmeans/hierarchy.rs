@@ -1,9 +1,10 @@
 //! The start: few coarse lists, each clustered by itself into its share of k.
 //!
-//! A product over n x k is replaced by one over n x c and one over n x k / c. The passes that follow mend the borders, but
-//! not all of what they did: c is below sqrt(k), where both together would cost least, so that there are fewer of them. The work items
-//! are the coarse lists, each with its own random stream, so the result does not depend on threads; a list that
-//! holds most of the rows still runs on all of them, because the loops inside an item are parallel too.
+//! A product over n x k is replaced by one over n x c for c coarse lists and one over n x k / c. The passes that follow mend
+//! the borders between coarse lists, but not all that they did. So there are fewer borders than with c = sqrt(k), where both
+//! products together would be least. The work items are the coarse lists, each with its own random stream, so the result
+//! does not depend on threads; a list that holds most of the rows still runs on all of them, because the loops inside an
+//! item are parallel too.
 
 use super::Job;
 use super::assign::{assign_all, lloyd};
@@ -14,7 +15,8 @@ use crate::rng::{Rng, sample_indices};
 
 /// Below this many lists the start is plain: there is nothing to divide.
 const PLAIN: usize = 16;
-/// Coarse lists, as a share of sqrt(k), and the fewest. With all of sqrt(k) 1 to 2 % more vectors are scanned for a recall.
+/// Coarse lists, as a share of sqrt(k), and the fewest. With all of sqrt(k) 2 % more vectors are scanned for a recall on one
+/// of three datasets, see benches/METHOD.md.
 const COARSE_SHARE: f64 = 0.3;
 const COARSE_LEAST: usize = 2;
 /// Rows a coarse list is trained on.

@@ -18,8 +18,9 @@ const WIPED: usize = 1 << 20;
 const ITEM: usize = 2048;
 /// Most bytes of a row that are asked for ahead: the CPU goes on by itself.
 const AHEAD: usize = 512;
-/// Rows from the one that becomes bytes to the one asked for.
+/// Rows from the one that becomes bytes to the one asked for, and how much of it is, in bytes.
 const AHEAD_ROWS: usize = 4;
+const AHEAD_FLOATS: usize = 2048;
 
 /// `n` rows of one byte a dimension, `stride` bytes apart.
 pub(super) struct Rows {
@@ -58,7 +59,7 @@ impl Rows {
                 for ((row, norm), number) in rows.chunks_exact(dim).zip(norms.iter_mut()).zip(i * item..) {
                     // The CPU's own reading ahead stops at the end of a page.
                     let next = row.as_ptr().wrapping_add(AHEAD_ROWS * dim);
-                    prefetch(next, (dim * 4).min(4 * AHEAD));
+                    prefetch(next, (dim * 4).min(AHEAD_FLOATS));
                     let clipped;
                     (*norm, clipped) = space.encode(kernels, row, &mut code[..dim]);
                     bytes.0.extend_from_slice(&code);

@@ -183,18 +183,19 @@ impl Memory {
     }
 
     /// While encoding with `budget` bytes of vectors in hand: row and list tables, ids and directories of the new run,
-    /// near lists and nearest rows of the held-out and what they are compared in, codes of a quarter of the budget, packed
+    /// near lists and nearest rows of the held-out, what they are compared in or codes of a quarter of the budget, packed
     /// centroids, the quantizer, and the parts of blobs and cuts on their way to the store.
     fn encoding(&self, budget: u64) -> u64 {
         let extents = self.n_lists + self.n * self.row() / self.extent();
         let tables = self.n * (4 + 4) + self.ids + extents * 128;
-        let comparing = self.held_out.min(self.threads as u64) * Comparison::memory(self.dim as usize) as u64;
-        let held_out = self.held_out * (self.n_lists / 8 + KEPT + 64) + comparing;
+        let held_out = self.held_out * (self.n_lists / 8 + KEPT + 64);
         let learned = self.n_lists * (self.dim * 8 + 16) + Quantizer::memory(self.quantizer, self.dim as usize);
         // What the codes of lists of the usual length are rounded up by, in a step of a quarter of the budget.
         let rounded = budget / 4 / self.row().max(1) * self.n_lists / self.n.max(1) * GRANULE as u64;
         let writing = WRITING * self.extent().max(PART_BYTES as u64) + WAITING_BYTES as u64;
-        let encoded = budget + budget / 4 + rounded + writing;
+        // Of a step the held-out rows are compared with its rows first, and then its rows are coded.
+        let comparing = self.held_out.min(self.threads as u64) * Comparison::memory(self.dim as usize) as u64;
+        let encoded = budget + (budget / 4 + rounded).max(comparing) + writing;
         with_slack(self.common() + self.reading() + tables + held_out + learned + encoded)
     }
 

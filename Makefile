@@ -100,7 +100,8 @@ test-c: $(STATIC) $(BUILD)/demo ## C examples and out-of-tree consumers, linked 
 
 test-go: $(GO_LIB) ## Go: vet, tests under the race detector, examples
 	@tools/setup.sh go
-	cd bindings/go && test -z "$$(gofmt -l . | tee /dev/stderr)" && $(GO) vet ./... && $(GO_SEES) $(GO) test -race -count=1 ./...
+	cd bindings/go && badly=$$(gofmt -l .) && { test -z "$$badly" || { echo "not as gofmt has it: $$badly" >&2; exit 1; }; }
+	cd bindings/go && $(GO) vet ./... && $(GO_SEES) $(GO) test -race -count=1 ./...
 	cd bindings/go && $(GO_SEES) $(GO) run ./examples/demo ../../$(WORDS)
 	cd bindings/go && $(GO_SEES) $(GO) run ./examples/compression ../../$(WORDS)
 

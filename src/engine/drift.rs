@@ -5,7 +5,8 @@
 //! since, the background lane merges what is unmerged, draws up to 2,000 live rows as queries, finds their exact
 //! neighbours by one pass over the lists, and publishes the generation with the new curve: same number, centroids and
 //! codes. So measuring costs every write a bounded share of a pass. Upserts and queries go on; a training, which brings
-//! a curve of its own, is waited for. Until the one commit that names it the old curve serves.
+//! a curve of its own, is waited for. Until the one commit that names it the old curve serves. No memory bound applies: held
+//! are some MiB of rows, the queries, and on each thread what a comparison takes (see `compare`).
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -139,9 +139,9 @@ impl Sieve {
         Self { kernels, scores: vec![0.0; CHUNK + LANES], rows: vec![0; CHUNK + LANES], maxima: Vec::new() }
     }
 
-    /// A lower bound of the k-th greatest of `scores`: of their maxima in groups of some 16 or fewer, at least 2 k of them, the k-th.
-    /// Each of k groups has a score as great, and of twice as many the k-th is not far below. Minus infinity where there
-    /// are too few scores for groups.
+    /// A lower bound of the k-th greatest of `scores`: the k-th of their maxima in groups of some 16 or fewer, of which there
+    /// are at least 2 k. Each of k groups has a score as great, and of twice as many the k-th is not far below. Minus infinity
+    /// where there are too few scores for groups.
     fn kth_at_least(&mut self, scores: &[f32], k: usize) -> f32 {
         let mut groups = [LANES, LANES / 2, LANES / 4, LANES / 8].into_iter();
         let Some(group) = groups.find(|group| (1..=scores.len() / group / 2).contains(&k)) else {

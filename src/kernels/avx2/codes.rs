@@ -38,7 +38,8 @@ pub(super) fn add_products(sum: __m256i, u: [__m256i; 2], q: [__m256i; 2]) -> __
 }
 
 /// Sums of `B` blocks of `PARTS` codes of `BITS` a byte from the front of `blocks`. The next `B` blocks are prefetched,
-/// because the CPU's own prefetchers start anew with each short stream.
+/// because the CPU's own prefetchers start anew with each short stream. Loops over registers count to constants, see
+/// [`super::flat`].
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn sums<const BITS: i32, const PARTS: usize, const B: usize>(query: &[i8], blocks: &[u8], stride: usize) -> [Sums; B] {
@@ -48,21 +49,21 @@ fn sums<const BITS: i32, const PARTS: usize, const B: usize>(query: &[i8], block
     let mut sums = [[_mm256_setzero_si256(); 2]; B];
     for (g, group) in groups.iter().enumerate() {
         let mut q = [_mm256_setzero_si256(); PARTS];
-        for (q, four) in q.iter_mut().zip(group) {
-            *q = _mm256_set1_epi32(i32::from_ne_bytes(four.map(|q| q as u8)));
+        for p in 0..PARTS {
+            q[p] = _mm256_set1_epi32(bytemuck::cast(group[p]));
         }
-        for (b, sums) in sums.iter_mut().enumerate() {
+        for b in 0..B {
             let line = b * stride + g * GROUP_BYTES;
             if B > 1 {
                 _mm_prefetch::<_MM_HINT_T0>(blocks.wrapping_add(B * stride + line).cast());
             }
-            for (half, sum) in sums.iter_mut().enumerate() {
+            for half in 0..2 {
                 // SAFETY: group `g` is one of the query's, so its 64 bytes lie inside block `b`.
                 let u = unsafe { _mm256_loadu_si256(blocks.add(line + half * 32).cast()) };
-                *sum = if BITS == 8 {
-                    add_products(*sum, split_unsigned(u), split_signed(q[0]))
+                sums[b][half] = if BITS == 8 {
+                    add_products(sums[b][half], split_unsigned(u), split_signed(q[0]))
                 } else {
-                    _mm256_add_epi32(*sum, part_products::<BITS, PARTS>(u, q))
+                    _mm256_add_epi32(sums[b][half], part_products::<BITS, PARTS>(u, q))
                 };
             }
         }

@@ -97,6 +97,9 @@ fn tiles<T: Stored, const B: usize, const L2: bool>(
 
 /// Scores of `Q` queries against `B` blocks at once: each query value is spread over a register once for all the
 /// blocks, and each register of a block loaded once for all the queries. Lines from `ahead` on are prefetched.
+///
+/// Loops over registers count to constants. Over slices of them they stay loops, with all sums in memory, unless the
+/// whole program is optimized at link time.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn some_blocks<T: Stored, const Q: usize, const B: usize, const L2: bool>(
@@ -116,21 +119,27 @@ fn some_blocks<T: Stored, const Q: usize, const B: usize, const L2: bool>(
             _mm_prefetch::<_MM_HINT_T0>(ahead.cast::<u8>().wrapping_add(j / FETCH * LINE).cast());
         }
         let mut x = [[_mm256_setzero_ps(); 2]; B];
-        for (i, x) in x.as_flattened_mut().iter_mut().enumerate() {
-            // SAFETY: dimension `j` is less than `dim`, so its 16 values, two halves, lie in block `i / 2` of `B`.
-            *x = unsafe { T::load(blocks.add(i / 2 * size + j * LANES + i % 2 * WIDTH)) };
+        for b in 0..B {
+            for half in 0..2 {
+                // SAFETY: dimension `j` is less than `dim`, so each of the `B` blocks holds its 16 values.
+                x[b][half] = unsafe { T::load(blocks.add(b * size + j * LANES + half * WIDTH)) };
+            }
         }
-        for (query, sums) in queries.iter().zip(&mut sums) {
+        for i in 0..Q {
             // SAFETY: every query has `dim` values.
-            let q = _mm256_set1_ps(unsafe { *query.get_unchecked(j) });
-            for (&x, sum) in x.as_flattened().iter().zip(sums.as_flattened_mut()) {
-                *sum = step::<L2>(*sum, x, q);
+            let q = _mm256_set1_ps(unsafe { *queries[i].get_unchecked(j) });
+            for b in 0..B {
+                for half in 0..2 {
+                    sums[i][b][half] = step::<L2>(sums[i][b][half], x[b][half], q);
+                }
             }
         }
     }
     if L2 {
-        for sum in sums.as_flattened_mut().as_flattened_mut() {
-            *sum = _mm256_sub_ps(_mm256_setzero_ps(), *sum);
+        for i in 0..Q {
+            for b in 0..B {
+                sums[i][b] = sums[i][b].map(|sum| _mm256_sub_ps(_mm256_setzero_ps(), sum));
+            }
         }
     }
     sums

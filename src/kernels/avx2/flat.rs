@@ -98,8 +98,8 @@ fn tiles<T: Stored, const B: usize, const L2: bool>(
 /// Scores of `Q` queries against `B` blocks at once: each query value is spread over a register once for all the
 /// blocks, and each register of a block loaded once for all the queries. Lines from `ahead` on are prefetched.
 ///
-/// Loops over registers count to constants. Over slices of them they stay loops, with all sums in memory, unless the
-/// whole program is optimized at link time.
+/// Loops over registers count to constants. Over slices of them they stayed loops, with all sums in memory, in builds
+/// without link-time optimization (`lto = "off"`).
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn some_blocks<T: Stored, const Q: usize, const B: usize, const L2: bool>(

@@ -3,7 +3,7 @@
 //! Stored vectors are float32 or float16, which a load widens: one body for both.
 
 use bytemuck::cast;
-use wide::{f32x4, f32x8};
+use wide::{f32x4, f32x8, i32x8};
 
 use crate::kernels::LANES;
 use crate::kernels::halves::{narrow, widen};
@@ -11,6 +11,13 @@ use crate::types::Similarity;
 
 /// Floats in a register (two of the machine's).
 const WIDTH: usize = 8;
+
+/// From the exponent of a float16 to that of a float32.
+const REBIAS: i32 = 112 << 23;
+/// The greatest finite float16, its bits where those of a float32 are.
+const LAST: i32 = 0x7bff << 13;
+/// The least normal float16, 2^-14.
+const LEAST: f32 = f32::from_bits(113 << 23);
 
 /// A stored number; `u16` holds the bits of a float16.
 pub(super) trait Stored: Copy + Default {
@@ -28,8 +35,21 @@ impl Stored for f32 {
 impl Stored for u16 {
     #[inline(always)]
     fn load(values: [Self; WIDTH]) -> f32x8 {
-        f32x8::from(values.map(widen))
+        widen_eight(values)
     }
+}
+
+/// As [`widen`], eight side by side; a signalling NaN may stay one.
+#[inline(always)]
+fn widen_eight(halves: [u16; WIDTH]) -> f32x8 {
+    let halves = i32x8::from_i16x8(cast(halves));
+    let bits: i32x8 = (halves << 13_u32) & i32x8::splat(0x0fff_e000);
+    let infinite = bits.simd_gt(i32x8::splat(LAST)) & i32x8::splat(REBIAS);
+    let value: f32x8 = cast(bits + i32x8::splat(REBIAS) + infinite);
+    // Below 2^-14 a value was read with a leading one that it does not have, and with half its step.
+    let small: f32x8 = cast(bits.simd_lt(i32x8::splat(1 << 23)));
+    let value = value + ((value - f32x8::splat(LEAST)) & small);
+    cast(cast::<f32x8, i32x8>(value) | (halves & i32x8::splat(i32::MIN)))
 }
 
 pub(super) fn dot<T: Stored>(a: &[f32], b: &[T]) -> f32 {
@@ -145,31 +165,31 @@ fn load_last<T: Stored>(values: &[T], left: usize) -> f32x8 {
     T::load(*last) & cast::<[u32; WIDTH], f32x8>(mask)
 }
 
-pub(super) fn flat_blocks<T: Stored>(similarity: Similarity, query: &[f32], blocks: &[T], out: &mut [f32]) {
+pub(super) fn flat_blocks(similarity: Similarity, query: &[f32], blocks: &[f32], out: &mut [f32]) {
     match similarity {
-        Similarity::L2 => flat_by::<T, true>(query, blocks, out),
-        Similarity::Dot => flat_by::<T, false>(query, blocks, out),
+        Similarity::L2 => flat_by::<true>(query, blocks, out),
+        Similarity::Dot => flat_by::<false>(query, blocks, out),
     }
 }
 
 /// Blocks scored at once: their sums are 12 of the 16 registers.
 const AT_ONCE: usize = 3;
 
-fn flat_by<T: Stored, const L2: bool>(query: &[f32], blocks: &[T], out: &mut [f32]) {
+fn flat_by<const L2: bool>(query: &[f32], blocks: &[f32], out: &mut [f32]) {
     let size = query.len() * LANES;
     let (some, rest) = out.as_chunks_mut::<{ AT_ONCE * LANES }>();
     for (i, out) in some.iter_mut().enumerate() {
-        some_blocks::<T, AT_ONCE, L2>(query, &blocks[i * AT_ONCE * size..][..AT_ONCE * size], out);
+        some_blocks::<AT_ONCE, L2>(query, &blocks[i * AT_ONCE * size..][..AT_ONCE * size], out);
     }
     let done = some.len() * AT_ONCE;
     for (i, out) in rest.chunks_exact_mut(LANES).enumerate() {
-        some_blocks::<T, 1, L2>(query, &blocks[(done + i) * size..][..size], out);
+        some_blocks::<1, L2>(query, &blocks[(done + i) * size..][..size], out);
     }
 }
 
 /// Scores of `B` blocks at once: each query value is spread over a register once for all of them.
 #[inline(always)]
-fn some_blocks<T: Stored, const B: usize, const L2: bool>(query: &[f32], blocks: &[T], out: &mut [f32]) {
+fn some_blocks<const B: usize, const L2: bool>(query: &[f32], blocks: &[f32], out: &mut [f32]) {
     let lines = blocks.as_chunks::<WIDTH>().0.as_chunks::<2>().0;
     let mut starts = [&[][..]; B];
     for (b, start) in starts.iter_mut().enumerate() {
@@ -180,7 +200,7 @@ fn some_blocks<T: Stored, const B: usize, const L2: bool>(query: &[f32], blocks:
         let q = f32x8::splat(value);
         for b in 0..B {
             for half in 0..2 {
-                sums[b][half] = step::<L2>(sums[b][half], T::load(starts[b][j][half]), q);
+                sums[b][half] = step::<L2>(sums[b][half], f32x8::from(starts[b][j][half]), q);
             }
         }
     }
@@ -190,9 +210,51 @@ fn some_blocks<T: Stored, const B: usize, const L2: bool>(query: &[f32], blocks:
 }
 
 /// One query after the other: its sums alone keep the adders busy, so that reading the blocks once gains nothing.
-pub(super) fn flat_tile<T: Stored>(similarity: Similarity, queries: &[f32], dim: usize, blocks: &[T], out: &mut [f32]) {
+pub(super) fn flat_tile(similarity: Similarity, queries: &[f32], dim: usize, blocks: &[f32], out: &mut [f32]) {
     for (query, out) in queries.chunks_exact(dim).zip(out.chunks_exact_mut(blocks.len() / dim)) {
         flat_blocks(similarity, query, blocks, out);
+    }
+}
+
+/// Dimensions of a block that are widened at a time: 4 KiB.
+const WIDENED: usize = 64;
+
+pub(super) fn flat16_blocks(similarity: Similarity, query: &[f32], blocks: &[u16], out: &mut [f32]) {
+    flat16_tile(similarity, query, query.len(), blocks, out);
+}
+
+/// Numbers are widened to memory, once for all queries: beside sums there are too few registers for it.
+pub(super) fn flat16_tile(similarity: Similarity, queries: &[f32], dim: usize, blocks: &[u16], out: &mut [f32]) {
+    match similarity {
+        Similarity::L2 => flat16_by::<true>(queries, dim, blocks, out),
+        Similarity::Dot => flat16_by::<false>(queries, dim, blocks, out),
+    }
+}
+
+/// Sums so far stand in `out`; each grows by its dimensions in order, as in [`some_blocks`].
+fn flat16_by<const L2: bool>(queries: &[f32], dim: usize, blocks: &[u16], out: &mut [f32]) {
+    out.fill(0.0);
+    let Some(row) = blocks.len().checked_div(dim) else { return };
+    let mut wide = [[f32x8::ZERO; 2]; WIDENED];
+    for (b, block) in blocks.chunks_exact(dim * LANES).enumerate() {
+        for (p, piece) in block.as_chunks::<WIDTH>().0.as_chunks::<2>().0.chunks(WIDENED).enumerate() {
+            for (wide, &[low, high]) in wide.iter_mut().zip(piece) {
+                *wide = [widen_eight(low), widen_eight(high)];
+            }
+            for (query, out) in queries.chunks_exact(dim).zip(out.chunks_exact_mut(row)) {
+                let (low, high) = out[b * LANES..][..LANES].split_at_mut(WIDTH);
+                let mut sums = [load(low), load(high)];
+                for (x, &value) in wide.iter().zip(&query[p * WIDENED..][..piece.len()]) {
+                    let q = f32x8::splat(value);
+                    sums = [step::<L2>(sums[0], x[0], q), step::<L2>(sums[1], x[1], q)];
+                }
+                low.copy_from_slice(&sums[0].to_array());
+                high.copy_from_slice(&sums[1].to_array());
+            }
+        }
+    }
+    if L2 {
+        out.iter_mut().for_each(|sum| *sum = 0.0 - *sum);
     }
 }
 

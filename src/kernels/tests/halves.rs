@@ -123,6 +123,28 @@ fn scores_of_float16_are_those_of_the_widened_vectors() {
 }
 
 #[test]
+fn scores_widen_every_float16() {
+    let all: Vec<u16> = (0..=u16::MAX).collect();
+    for k in Level::ALL.into_iter().filter_map(at) {
+        // Of one dimension, times 1: a score is the number itself. Loops widen by other means than conversions may.
+        let (mut blocks, mut tile, mut rows) = (vec![7.0; 1 << 16], vec![7.0; 2 << 16], vec![7.0; 1 << 16]);
+        k.flat16_blocks(Dot, &[1.0], &all, &mut blocks);
+        k.flat16_tile(Dot, &[1.0, 1.0], 1, &all, &mut tile);
+        k.rows16(Dot, &[1.0], &all, &mut rows);
+        for scores in [&blocks, &tile[..1 << 16], &tile[1 << 16..], &rows] {
+            for (&half, &score) in all.iter().zip(scores) {
+                let same = if is_nan(half) { score.is_nan() } else { f64::from(score) == meaning(half) };
+                assert!(same, "{k:?} {half:#x}: {score:e}");
+            }
+        }
+        // Of no dimension: nothing to widen.
+        let mut none = [7.0; LANES];
+        k.flat16_blocks(L2, &[], &[], &mut none);
+        assert_eq!(none, [0.0; LANES], "{k:?}");
+    }
+}
+
+#[test]
 fn wrong_lengths_of_float16_panic() {
     let k = best();
     let calls: [&(dyn Fn() + std::panic::RefUnwindSafe); 6] = [

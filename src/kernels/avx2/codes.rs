@@ -38,8 +38,8 @@ pub(super) fn add_products(sum: __m256i, u: [__m256i; 2], q: [__m256i; 2]) -> __
 }
 
 /// Sums of `B` blocks of `PARTS` codes of `BITS` a byte from the front of `blocks`. The next `B` blocks are prefetched,
-/// because the CPU's own prefetchers start anew with each short stream. Loops over registers count to constants, see
-/// [`super::flat`].
+/// because the CPU's own prefetchers start anew with each short stream. Loops over registers count to constants, as in
+/// `some_blocks` of flat blocks.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn sums<const BITS: i32, const PARTS: usize, const B: usize>(query: &[i8], blocks: &[u8], stride: usize) -> [Sums; B] {
@@ -78,8 +78,8 @@ fn sums<const BITS: i32, const PARTS: usize, const B: usize>(query: &[i8], block
 fn part_products<const BITS: i32, const PARTS: usize>(mut u: __m256i, q: [__m256i; PARTS]) -> __m256i {
     let mask = _mm256_set1_epi8(((1 << BITS) - 1) as i8);
     let mut pairs = _mm256_setzero_si256();
-    for q in q {
-        pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(_mm256_and_si256(u, mask), q));
+    for p in 0..PARTS {
+        pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(_mm256_and_si256(u, mask), q[p]));
         // Bits of a neighbour that come down are masked.
         u = _mm256_srli_epi16::<BITS>(u);
     }

@@ -138,7 +138,9 @@ fn some_blocks<T: Stored, const Q: usize, const B: usize, const L2: bool>(
     if L2 {
         for i in 0..Q {
             for b in 0..B {
-                sums[i][b] = sums[i][b].map(|sum| _mm256_sub_ps(_mm256_setzero_ps(), sum));
+                for half in 0..2 {
+                    sums[i][b][half] = _mm256_sub_ps(_mm256_setzero_ps(), sums[i][b][half]);
+                }
             }
         }
     }

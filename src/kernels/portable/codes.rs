@@ -2,12 +2,13 @@
 //!
 //! The bytes of a group are read as 16-bit words: one half of each word holds dimensions 0 and 2 of a vector, the
 //! other 1 and 3. [`i16x8::dot`] with the query split the same way gives one 32-bit sum a vector each. Codes of less
-//! than 8 bits are masked where they stand: part `p` is `2^(p bits)` times too great, and the query values that it meets
-//! are multiplied by what is missing to `2^(8 - bits)`. So all products are too great by that, and sums are shifted once.
-//! They fit 32 bits before, too: `65536 * 15 * 128 * 16`, of 4 bits, is most and less than `2^31`.
+//! than 8 bits are masked where they stand: part `p` is `2^(p bits)` times too great, and the query values that it
+//! meets are multiplied by what is missing to `2^(8 - bits)`, up to `128 * 128`, which fits words. So all products are
+//! too great by that, and sums are shifted once. They fit 32 bits before, too: at most `65536 * 15 * 128 * 16`, which
+//! is of 4 bits, and less than `2^31`.
 //!
-//! Hot loops count to constants and map no arrays: otherwise there are loops and calls in them in builds without
-//! link-time optimization (`lto = "off"`).
+//! Loops over groups count to constants inside and map no arrays: otherwise there are loops and calls in them in builds
+//! without link-time optimization (`lto = "off"`).
 
 use bytemuck::cast;
 use wide::{f32x4, i16x8, i32x4, u16x8};

@@ -1,6 +1,7 @@
 //! Float kernels on `wide`: pairs, rows, flat blocks, the candidate filter, float16.
 //!
-//! Stored vectors are float32 or float16, which a load widens: one body for both.
+//! Stored vectors are float32 or float16, which a load widens: one body for both, but for flat blocks of float16, which
+//! are widened to memory first.
 
 use bytemuck::cast;
 use wide::{f32x4, f32x8, i32x8};

@@ -127,11 +127,16 @@ fn scores_widen_every_float16() {
     let all: Vec<u16> = (0..=u16::MAX).collect();
     for k in Level::ALL.into_iter().filter_map(at) {
         // Of one dimension, times 1: a score is the number itself. Loops widen by other means than conversions may.
-        let (mut blocks, mut tile, mut rows) = (vec![7.0; 1 << 16], vec![7.0; 2 << 16], vec![7.0; 1 << 16]);
+        let (mut blocks, mut tile) = (vec![7.0; 1 << 16], vec![7.0; 2 << 16]);
         k.flat16_blocks(Dot, &[1.0], &all, &mut blocks);
         k.flat16_tile(Dot, &[1.0, 1.0], 1, &all, &mut tile);
+        // Rows of 16 and of one dimension go through loops of their own.
+        let (mut rows, mut wide) = (vec![7.0; 1 << 16], vec![0; 16 << 16]);
+        let mut long_rows = rows.clone();
+        wide.iter_mut().skip(3).step_by(16).zip(&all).for_each(|(place, &half)| *place = half);
         k.rows16(Dot, &[1.0], &all, &mut rows);
-        for scores in [&blocks, &tile[..1 << 16], &tile[1 << 16..], &rows] {
+        k.rows16(Dot, &[1.0; 16], &wide, &mut long_rows);
+        for scores in [&blocks, &tile[..1 << 16], &tile[1 << 16..], &rows, &long_rows] {
             for (&half, &score) in all.iter().zip(scores) {
                 let same = if is_nan(half) { score.is_nan() } else { f64::from(score) == meaning(half) };
                 assert!(same, "{k:?} {half:#x}: {score:e}");

@@ -131,7 +131,7 @@ fn coarse(data: &Data, lists: usize) {
         let n = data.n_queries().min(5000);
         for q in 0..n {
             centroids.score(std::iter::once(data.query(q)), &mut scratch);
-            centroids.choose(0, probes, &mut scratch, &mut out);
+            centroids.choose(0, probes, &[], &mut scratch, &mut out);
         }
         println!("coarse: {probes} of {lists} lists in {:.1} us", t.elapsed().as_secs_f64() * 1e6 / n as f64);
     }

@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 
 use zeroize::Zeroizing;
 
+use super::bias::{self, Biases};
 use super::compare::Comparison;
 use super::curve::{CURVE_K, RecallCurve};
 use super::extents::Extents;
@@ -44,13 +45,24 @@ pub(super) struct Calibrator {
 }
 
 /// A held-out row as a query.
-struct Query {
+pub(super) struct Query {
     /// In the snapshot that the rebuild reads.
     row: u32,
-    vector: Zeroizing<Vec<f32>>,
+    pub(super) vector: Zeroizing<Vec<f32>>,
     /// A bit for each list: whether the query is compared with it.
     near: Vec<u64>,
     top: Kept,
+    /// The lists of its neighbours, nearest first, once all were seen.
+    pub(super) lists: Vec<u32>,
+    /// Then `-|q - x|^2 / 2` of the R-th of them.
+    pub(super) reached: Option<f32>,
+}
+
+impl Query {
+    /// Whether it is compared with the rows of `list`.
+    pub(super) fn compared(&self, list: usize) -> bool {
+        self.near[list / 64] >> (list % 64) & 1 == 1
+    }
 }
 
 /// Where the true neighbours of a query lie: the ranks of their lists, and what the first of them ask of a margin.
@@ -80,7 +92,8 @@ impl Calibrator {
         let mut queries = try_with_capacity(held_out.len(), "held-out rows")?;
         for (row, vector) in held_out {
             let words = try_zeroed(centroids.len().div_ceil(64), "held-out rows")?;
-            queries.push(Query { row, vector, near: words, top: Kept::new(k)? });
+            let (lists, reached) = (Vec::new(), None);
+            queries.push(Query { row, vector, near: words, top: Kept::new(k)?, lists, reached });
         }
         exec.for_each_chunk(&mut queries, GRAIN, |_, queries| {
             let (mut scratch, mut order) = (ProbeScratch::new(), Vec::new());
@@ -124,7 +137,7 @@ impl Calibrator {
                     let (rows, list) = (extents.rows(e), extents.list_of(e));
                     for start in rows.clone().step_by(comparison.most_rows()) {
                         let rows = start..rows.end.min(start.saturating_add(comparison.most_rows() as u32));
-                        let near = queries.iter_mut().filter(|q| q.near[list / 64] >> (list % 64) & 1 == 1);
+                        let near = queries.iter_mut().filter(|q| q.compared(list));
                         let mut near = near.map(|q| (&q.vector[..], &mut q.top)).peekable();
                         if near.peek().is_none() {
                             break;
@@ -144,15 +157,38 @@ impl Calibrator {
         failed.into_inner().map_or(Ok(()), Err)
     }
 
-    /// The curve, once `rebuilt` was encoded: its rows were observed under their numbers in the new run.
-    pub(super) fn curve_of(self, rebuilt: &Rebuilt, g: &Generation, exec: &Exec, watch: &Watch) -> Result<RecallCurve> {
-        let Some(run) = &rebuilt.run else { return Ok(RecallCurve::default()) };
+    /// Calibrates `g` once `rebuilt` was encoded for it: its rows were observed under their numbers in the new run.
+    pub(super) fn calibrate_on(self, rebuilt: &Rebuilt, g: &mut Generation, exec: &Exec, watch: &Watch) -> Result<()> {
+        let Some(run) = &rebuilt.run else { return Ok(()) };
+        let mut lens = try_with_capacity(g.lists(), "list lengths")?;
+        lens.extend((0..g.lists()).map(|list| run.extents.list_len(list)));
         let itself = |row: u32| rebuilt.map[(row - rebuilt.first) as usize];
-        self.curve(g, itself, |row| run.extents.list_of(run.extents.of_row(row)), exec, watch)
+        self.calibrate(g, itself, |row| run.extents.list_of(run.extents.of_row(row)), &lens, exec, watch)
     }
 
-    /// The curve, once everything was observed. `itself` gives the number under which the row of a query was observed,
-    /// `list_of` the list of such a number.
+    /// Gives `g` its biases and its curve, once everything was observed. `itself` gives the number under which the row of a
+    /// query was observed, `list_of` the list of such a number, `lens` the rows of each list.
+    pub(super) fn calibrate(
+        mut self,
+        g: &mut Generation,
+        itself: impl Fn(u32) -> u32 + Sync,
+        list_of: impl Fn(u32) -> usize + Sync,
+        lens: &[u32],
+        exec: &Exec,
+        watch: &Watch,
+    ) -> Result<()> {
+        self.locate(itself, list_of, exec);
+        if self.rank == 0 {
+            g.curve = self.measure(g, |_| &g.biases, exec, watch)?;
+            return Ok(());
+        }
+        let learned = bias::learn(&self.queries, g, lens, exec, watch)?;
+        g.curve = self.measure(g, |query| &learned.of_others[query % 2], exec, watch)?;
+        g.biases = learned.all;
+        Ok(())
+    }
+
+    /// The curve of `g` with the biases it has, once everything was observed; see [`Self::calibrate`].
     pub(super) fn curve(
         mut self,
         g: &Generation,
@@ -161,41 +197,58 @@ impl Calibrator {
         exec: &Exec,
         watch: &Watch,
     ) -> Result<RecallCurve> {
+        self.locate(itself, list_of, exec);
+        self.measure(g, |_| &g.biases, exec, watch)
+    }
+
+    /// Tells every query where its neighbours lie.
+    fn locate(&mut self, itself: impl Fn(u32) -> u32 + Sync, list_of: impl Fn(u32) -> usize + Sync, exec: &Exec) {
         let (similarity, rank) = (self.similarity, self.rank);
+        exec.for_each_chunk(&mut self.queries, GRAIN, |_, queries| {
+            for q in queries {
+                let itself = itself(q.row);
+                for (i, (score, row)) in q.top.best().filter(|&(_, row)| row != itself).enumerate() {
+                    q.lists.push(list_of(row) as u32);
+                    if i + 1 == rank {
+                        q.reached = Some(half_square(similarity, score));
+                    }
+                }
+            }
+        });
+    }
+
+    /// The curve of `g`, of query i with the biases `of(i)`.
+    fn measure<'b>(
+        &self,
+        g: &Generation,
+        of: impl Fn(usize) -> &'b Biases + Sync,
+        exec: &Exec,
+        watch: &Watch,
+    ) -> Result<RecallCurve> {
         let mut near: Vec<Found> = vec![Found::default(); self.queries.len()];
-        let mut work: Vec<(&mut Query, &mut Found)> = self.queries.iter_mut().zip(&mut near).collect();
-        exec.for_each_chunk(&mut work, GRAIN, |_, work| {
-            let mut scratch = ProbeScratch::new();
-            let mut order = Vec::new();
+        exec.for_each_chunk(&mut near, GRAIN, |piece, near| {
+            let (mut scratch, mut order) = (ProbeScratch::new(), Vec::new());
             let mut place = vec![(0u32, 0f32); g.lists()];
-            for (q, near) in work {
+            for (i, near) in (piece * GRAIN..).zip(near) {
                 if watch.check().is_err() {
                     return;
                 }
-                g.centroids.probe(&q.vector, g.lists(), &mut scratch, &mut order);
-                for (i, &(half, list)) in (0..).zip(&order) {
-                    place[list as usize] = (i, g.half_square(list, half));
+                let (q, biases) = (&self.queries[i], of(i));
+                g.centroids.score(std::iter::once(&q.vector[..]), &mut scratch);
+                let relative = g.centroids.rank(0, g.lists(), &biases.order, &mut scratch, &mut order);
+                for (i, &(score, list)) in (0..).zip(&order) {
+                    let half = g.half_square(list, relative.half_square(score));
+                    place[list as usize] = (i, biases.judged_by(list, half));
                 }
-                let itself = itself(q.row);
-                let mut reached = None;
-                for (i, (score, row)) in q.top.best().filter(|&(_, row)| row != itself).enumerate() {
-                    let (of_list, half) = place[list_of(row)];
-                    near.ranks.push(of_list);
-                    if i < CURVE_K[0] {
-                        near.gaps.push(-half);
-                    }
-                    if i + 1 == rank {
-                        reached = Some(half_square(similarity, score));
-                    }
-                }
-                match reached {
-                    Some(reached) => near.gaps.iter_mut().for_each(|gap| *gap += reached),
-                    None => near.gaps.clear(),
+                near.ranks.extend(q.lists.iter().map(|&list| place[list as usize].0));
+                if let Some(reached) = q.reached {
+                    let first = q.lists.iter().take(CURVE_K[0]);
+                    near.gaps.extend(first.map(|&list| reached - place[list as usize].1));
                 }
             }
         });
         let gaps: Vec<f32> = near.iter().flat_map(|near| near.gaps.iter().copied()).collect();
-        let margins = Margins::measure(rank as u32, gaps);
+        let margins = Margins::measure(self.rank as u32, gaps);
         let first = |near: &Found, k: usize| near.ranks[..near.ranks.len().min(k)].to_vec();
         let ranks = CURVE_K.map(|k| near.iter().map(|near| first(near, k)).collect::<Vec<_>>());
         watch.check()?;

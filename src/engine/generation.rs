@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! object  u8 version, u64 number, u64 items when trained, u64 writes when the curve was measured, u32 lists, u32 dimension,
-//!         f32 x lists x dimension centroids, u8 has resultants, [f32 x lists], u32 length, quantizer, recall curve
+//!         f32 x lists x dimension centroids, u8 has resultants, [f32 x lists], u8 has biases,
+//!         [f32 x lists of the order, f32 x lists of the stopping rule], u32 length, quantizer, recall curve
 //! ```
 
+use super::bias::Biases;
 use super::curve::RecallCurve;
 use super::manifest::Config;
 use super::wire::{Put, Reader};
@@ -13,7 +15,7 @@ use crate::ivf::{Centroids, Relative};
 use crate::quant::Quantizer;
 use crate::types::{MAX_DIMENSION, MAX_LISTS, Metric, Similarity, VectorPrecision};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// How many times less than the squared error of codes that of a rounded centroid must be to stand for it. Both meet the
 /// query less a near vector, or vectors of length 1: with all scores of a list off by it, it adds less than 1 % to their
 /// spread. (The rounding of the query, about that of codes of 8 bits, is not counted.)
@@ -31,6 +33,8 @@ pub(super) struct Generation {
     pub(super) centroids: Centroids,
     /// Where centroids were scaled to length 1: how long the mean of each list's unit vectors is. Else empty.
     pub(super) resultants: Vec<f32>,
+    /// What lists promise beyond their distance.
+    pub(super) biases: Biases,
     pub(super) quantizer: Quantizer,
     pub(super) curve: RecallCurve,
 }
@@ -44,6 +48,7 @@ impl Generation {
             measured_at: 0,
             centroids: Centroids::new(dim, vec![0.0; dim])?,
             resultants: Vec::new(),
+            biases: Biases::default(),
             quantizer: Quantizer::flat(similarity, dim, precision),
             curve: RecallCurve::default(),
         })
@@ -58,6 +63,7 @@ impl Generation {
             && quantizer.is_none_or(|spec| spec.resolve(dimension) == self.quantizer.spec())
             && self.quantizer.precision().is_none_or(|precision| precision == vector_precision)
             && (self.resultants.is_empty() || metric == Metric::Cosine)
+            && (self.biases.is_none() || metric != Metric::InnerProduct)
     }
 
     /// As [`Self::fits`], for the trained part of a model: the first generation of an index that has written nothing.
@@ -125,6 +131,7 @@ impl Generation {
         out.put_f32s(self.centroids.rows());
         out.put_u8(u8::from(!self.resultants.is_empty()));
         out.put_f32s(&self.resultants);
+        self.biases.write(&mut out);
         let mut quantizer = Vec::new();
         self.quantizer.write(&mut quantizer);
         out.put_u32(quantizer.len() as u32);
@@ -152,6 +159,7 @@ impl Generation {
             1 => r.f32s(lists as usize)?,
             _ => return Err(corrupt),
         };
+        let biases = Biases::read(&mut r, lists as usize)?;
         let len = r.count(1)?;
         let quantizer = Quantizer::read(r.bytes(len)?)?;
         let curve = RecallCurve::read(&mut r)?;
@@ -164,7 +172,7 @@ impl Generation {
         if quantizer.similarity() == Similarity::Dot && resultants.is_empty() {
             centroids = centroids.ranked_by_product()?;
         }
-        Ok(Self { number, items, measured_at, centroids, resultants, quantizer, curve })
+        Ok(Self { number, items, measured_at, centroids, resultants, biases, quantizer, curve })
     }
 }
 
@@ -190,6 +198,10 @@ mod tests {
         assert!(!fits(&made(0, Vec::new()), cosine), "untrained ones are not stored");
         let inner = IndexOptions { metric: Metric::InnerProduct, ..cosine };
         assert!(fits(&made(1, Vec::new()), inner) && !fits(&made(1, vec![1.0]), inner));
+        // Under inner product there are no biases, whose scores would be of one length of query.
+        let biases = Biases { order: vec![0.0], near: vec![0.0] };
+        assert!(fits(&Generation { biases: biases.clone(), ..made(1, vec![1.0]) }, cosine));
+        assert!(!fits(&Generation { biases, ..made(1, Vec::new()) }, inner));
         for other in [
             IndexOptions { metric: Metric::Euclidean, ..cosine },
             IndexOptions { dimension: 4, ..cosine },

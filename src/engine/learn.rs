@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use super::bias::Biases;
 use super::calibrate::{Calibrator, HeldOut};
 use super::curve::RecallCurve;
 use super::generation::Generation;
@@ -97,7 +98,8 @@ impl Learning<'_> {
         watch.check()?;
         let number = s.generation.as_ref().map_or(0, |g| g.number) + 1;
         let (items, curve, measured_at) = (s.live(), RecallCurve::default(), s.writes);
-        let generation = Generation { number, items, centroids, resultants, quantizer, curve, measured_at };
+        let biases = Biases::default();
+        let generation = Generation { number, items, centroids, resultants, biases, quantizer, curve, measured_at };
         let calibrator = Calibrator::new(s.config.metric, &generation, held_out, exec, watch)?;
         Ok((generation, calibrator))
     }

@@ -7,6 +7,7 @@
 //!
 //! This floor holds a `Vault`, never a store: plaintext has no path to storage from here.
 
+mod bias;
 mod blob;
 mod cache;
 mod calibrate;

@@ -84,14 +84,10 @@ impl Visit {
     fn begin_one(&mut self, i: usize, g: &Generation, reach: Reach, probe: &mut ProbeScratch) {
         self.coarse.clear();
         if reach.stop.is_none() {
-            self.relative = g.centroids.choose(i, reach.probes, probe, &mut self.lists);
+            self.relative = g.centroids.choose(i, reach.probes, &g.biases.order, probe, &mut self.lists);
         } else {
-            let (scores, relative) = g.centroids.scores(i, probe);
-            self.coarse.extend_from_slice(scores);
-            self.relative = relative;
-            probe.top.reset(reach.round(FIRST_SHARE));
-            probe.top.offer_all(&self.coarse);
-            probe.top.finish(&mut self.lists);
+            self.relative = g.centroids.rank(i, reach.round(FIRST_SHARE), &g.biases.order, probe, &mut self.lists);
+            self.coarse.extend_from_slice(g.centroids.scores(i, probe).0);
         }
         self.whole = reach.whole.map_or(self.lists.len(), |whole| whole.min(self.lists.len()));
     }
@@ -137,12 +133,13 @@ impl Visit {
         let (coarse, last) = (&self.coarse, self.lists.last().map_or(0, |&(_, list)| list));
         let order = |a: u32, b: u32| {
             // The order of `TopK`, in which the two zeros are equal. None of them is a NaN.
-            let [x, y] = [a, b].map(|list| coarse[list as usize]);
+            let [x, y] = [a, b].map(|list| g.biases.ordered_by(list, coarse[list as usize]));
             y.partial_cmp(&x).unwrap_or(Ordering::Equal).then(a.cmp(&b))
         };
         let most = reach.probes.saturating_sub(self.lists.len());
         self.lists.clear();
         g.half_squares(coarse, &self.relative, &mut probe.spare);
+        g.biases.judge(&mut probe.spare);
         probe.top.at_least(&probe.spare, enough, &mut self.lists);
         self.lists.retain(|&(_, list)| order(last, list) == Ordering::Less);
         if self.lists.len() > most {

@@ -101,12 +101,44 @@ impl Centroids {
         scratch.row(i, self.len())
     }
 
-    /// Writes into `out` the up to `n_probes` lists nearest to query `i` of the last [`Self::score`], with their coarse
-    /// scores. Only the nearest eighth comes first, and neither it nor the rest in any order.
-    pub fn choose(&self, i: usize, n_probes: usize, scratch: &mut ProbeScratch, out: &mut Vec<(f32, u32)>) -> Relative {
-        let relative = self.offer(i, n_probes, scratch);
+    /// Writes into `out` the up to `n_probes` first lists of query `i` of the last [`Self::score`], with their coarse scores:
+    /// those of the greatest score and bias. `biases` has one for each list, in units of `|q - c|^2 / 2`, or none. Only the
+    /// first eighth comes first, and neither it nor the rest in any order.
+    pub fn choose(
+        &self,
+        i: usize,
+        n_probes: usize,
+        biases: &[f32],
+        scratch: &mut ProbeScratch,
+        out: &mut Vec<(f32, u32)>,
+    ) -> Relative {
+        let relative = self.offer(i, n_probes, biases, scratch);
         scratch.top.finish_unsorted(n_probes / NEAREST_SHARE, out);
+        self.without_biases(i, biases, scratch, out);
         relative
+    }
+
+    /// As [`Self::choose`], in order: of lists with the same score and bias the lower comes first.
+    pub fn rank(
+        &self,
+        i: usize,
+        n_probes: usize,
+        biases: &[f32],
+        scratch: &mut ProbeScratch,
+        out: &mut Vec<(f32, u32)>,
+    ) -> Relative {
+        let relative = self.offer(i, n_probes, biases, scratch);
+        scratch.top.finish(out);
+        self.without_biases(i, biases, scratch, out);
+        relative
+    }
+
+    /// Puts back the coarse scores of lists that were chosen with `biases`.
+    fn without_biases(&self, i: usize, biases: &[f32], scratch: &ProbeScratch, lists: &mut [(f32, u32)]) {
+        if !biases.is_empty() {
+            let (scores, _) = self.scores(i, scratch);
+            lists.iter_mut().for_each(|(score, list)| *score = scores[*list as usize]);
+        }
     }
 
     /// Writes into `out` the up to `n_probes` lists nearest to `query` (`dim` values), nearest first, each with
@@ -136,16 +168,24 @@ impl Centroids {
     /// Leaves the `count` lists nearest to `query` by `coarse` in `scratch.found`.
     fn nearest(&self, coarse: &Coarse, query: &[f32], count: usize, scratch: &mut ProbeScratch) -> Relative {
         coarse.scores(self.dim, std::iter::once(query), scratch);
-        let relative = self.offer(0, count, scratch);
+        let relative = self.offer(0, count, &[], scratch);
         scratch.top.finish(&mut scratch.found);
         relative
     }
 
-    /// Offers the scores of query `i` to `scratch.top`, for the `count` nearest lists.
-    fn offer(&self, i: usize, count: usize, scratch: &mut ProbeScratch) -> Relative {
-        let ProbeScratch { top, scores, relative, lanes, .. } = scratch;
+    /// Offers the scores of query `i`, with `biases` where there are any, to `scratch.top`, for the `count` first lists.
+    fn offer(&self, i: usize, count: usize, biases: &[f32], scratch: &mut ProbeScratch) -> Relative {
+        let ProbeScratch { top, scores, relative, lanes, spare, .. } = scratch;
+        let scores = &scores[i * *lanes..][..self.len()];
         top.reset(count.min(self.len()));
-        top.offer_all(&scores[i * *lanes..][..self.len()]);
+        if biases.is_empty() {
+            top.offer_all(scores);
+        } else {
+            assert_eq!(biases.len(), self.len(), "biases of other lists");
+            spare.clear();
+            spare.extend(scores.iter().zip(biases).map(|(score, bias)| score + bias));
+            top.offer_all(spare);
+        }
         relative[i]
     }
 

@@ -202,7 +202,7 @@ fn probes_come_nearest_first_and_all_of_them_when_asked() {
                     centroids.probe(query, 1000, &mut scratch, &mut all);
                     assert_eq!(out, all[..20], "fewer probes are the first of more");
                     centroids.score(std::iter::once(query), &mut scratch);
-                    let relative = centroids.choose(0, 20, &mut scratch, &mut out);
+                    let relative = centroids.choose(0, 20, &[], &mut scratch, &mut out);
                     out.iter_mut().for_each(|(score, _)| *score = relative.half_square(*score));
                     assert_eq!(sorted_pairs(&out[..2]), all[..2], "the nearest eighth");
                     assert_eq!(sorted_pairs(&out), all[..20]);
@@ -277,6 +277,36 @@ fn coarse_scores_are_those_of_a_query_alone_and_give_the_centroids_own_within_bo
     }
 }
 
+#[test]
+fn biases_move_lists_in_the_order_and_leave_their_scores() {
+    let (dim, n) = (17, 333);
+    let centroids = Centroids::new(dim, rows(n, dim, 0.0, 11)).unwrap();
+    let queries = rows(TOGETHER, dim, 0.0, 12);
+    let biases = rows(n, 1, 0.0, 13);
+    let (mut out, mut ranked, mut unbiased) = (Vec::new(), Vec::new(), Vec::new());
+    for kernels in levels() {
+        let mut scratch = ProbeScratch::with_kernels(kernels);
+        centroids.score(queries.chunks_exact(dim), &mut scratch);
+        for i in 0..TOGETHER {
+            let scores = centroids.scores(i, &scratch).0.to_vec();
+            let mut want: Vec<(f32, u32)> = scores.iter().copied().zip(0..).collect();
+            want.sort_by(|a, b| {
+                let value = |&(score, list): &(f32, u32)| score + biases[list as usize];
+                value(b).total_cmp(&value(a)).then(a.1.cmp(&b.1))
+            });
+            centroids.rank(i, 20, &biases, &mut scratch, &mut ranked);
+            assert_eq!(ranked, want[..20], "in order, each with its own score");
+            centroids.choose(i, 20, &biases, &mut scratch, &mut out);
+            assert_eq!(sorted_pairs(&out), sorted_pairs(&ranked));
+            assert_eq!(sorted_pairs(&out[..2]), sorted_pairs(&ranked[..2]), "the first eighth");
+            centroids.rank(i, 20, &[], &mut scratch, &mut unbiased);
+            assert_ne!(unbiased, ranked);
+            centroids.rank(i, 20, &vec![0.0; n], &mut scratch, &mut out);
+            assert_eq!(out, unbiased);
+        }
+    }
+}
+
 /// Under inner product lists were ranked by distance, so which were looked into depended on the length of the query, of
 /// which the results do not: queries a thousand times shorter than the items found 6 % of their neighbours.
 #[test]
@@ -302,7 +332,7 @@ fn lists_ranked_by_product_are_those_of_the_greatest_products_whatever_the_lengt
                 assert!(all.iter().zip(&short).all(|(a, b)| (a.0 / 1024.0, a.1) == *b), "dim {dim} offset {offset}");
                 // What is told of a list is its product, and what it is scored with likewise.
                 centroids.score(std::iter::once(query), &mut scratch);
-                let relative = centroids.choose(0, 333, &mut scratch, &mut short);
+                let relative = centroids.choose(0, 333, &[], &mut scratch, &mut short);
                 let size = query.iter().map(|q| f64::from(q.abs())).sum::<f64>() * f64::from(offset + 4.0);
                 for (&(told, list), &(score, other)) in all.iter().zip(&short) {
                     assert!((f64::from(told) - product(list)).abs() <= 0.02 * size, "{told} for {}", product(list));

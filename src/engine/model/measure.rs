@@ -10,7 +10,6 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::engine::calibrate::Calibrator;
-use crate::engine::curve::RecallCurve;
 use crate::engine::extents::{Extents, rows_per_extent};
 use crate::engine::generation::Generation;
 use crate::engine::index::Index;
@@ -42,16 +41,16 @@ struct Stage<'a> {
     lists: Vec<u32>,
 }
 
-/// Reads a sample of `plan`'s size and measures.
-pub(super) fn curve(
+/// Reads a sample of `plan`'s size and calibrates `generation` on it.
+pub(super) fn calibrate(
     index: &Index,
     s: &Arc<Snapshot>,
     plan: &TrainPlan,
-    generation: &Generation,
+    generation: &mut Generation,
     calibrator: Calibrator,
     watch: &Watch,
     progress: &Progress,
-) -> Result<RecallCurve> {
+) -> Result<()> {
     let dim = generation.centroids.dim();
     let live = s.live_in_runs() as usize;
     let chosen = sample_indices(live, plan.sample.min(live), plan.seed);
@@ -98,8 +97,10 @@ pub(super) fn curve(
     })?;
     stage.compare()?;
     let Stage { calibrator, numbers, lists, .. } = stage;
+    let mut lens = try_zeroed::<u32>(generation.lists(), "recall curve")?;
+    lists.iter().for_each(|&list| lens[list as usize] += 1);
     let list_of = |number: u32| lists[number as usize] as usize;
-    calibrator.curve(generation, |row| numbers[row as usize], list_of, &index.shared.exec, watch)
+    calibrator.calibrate(generation, |row| numbers[row as usize], list_of, &lens, &index.shared.exec, watch)
 }
 
 /// A number for each of `n` rows that none has: what was not compared.

@@ -5,7 +5,8 @@
 //! neighbours are on clustered data, for half of the price of comparing it with everything. Where the curve would
 //! need more than three quarters of those lists it is not believed, and all lists are probed instead: what lies beyond makes a
 //! measured recall too high, and near the end by most. Under inner product, where near items may lie in any list, a
-//! query is compared with all.
+//! query is compared with all. Where neighbours lie teaches the biases of lists (`bias`) as well; the nearest half is that without
+//! biases, which move a list by less than what lies between three quarters and all of it.
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -41,7 +42,7 @@ pub(super) struct Calibrator {
     rank: usize,
     /// Nearest lists that every query is compared with.
     near: usize,
-    queries: Vec<Query>,
+    pub(super) queries: Vec<Query>,
 }
 
 /// A held-out row as a query.
@@ -157,52 +158,51 @@ impl Calibrator {
         failed.into_inner().map_or(Ok(()), Err)
     }
 
-    /// Calibrates `g` once `rebuilt` was encoded for it: its rows were observed under their numbers in the new run.
-    pub(super) fn calibrate_on(self, rebuilt: &Rebuilt, g: &mut Generation, exec: &Exec, watch: &Watch) -> Result<()> {
-        let Some(run) = &rebuilt.run else { return Ok(()) };
-        let mut lens = try_with_capacity(g.lists(), "list lengths")?;
-        lens.extend((0..g.lists()).map(|list| run.extents.list_len(list)));
-        let itself = |row: u32| rebuilt.map[(row - rebuilt.first) as usize];
-        self.calibrate(g, itself, |row| run.extents.list_of(run.extents.of_row(row)), &lens, exec, watch)
-    }
-
-    /// Gives `g` its biases and its curve, once everything was observed. `itself` gives the number under which the row of a
-    /// query was observed, `list_of` the list of such a number, `lens` the rows of each list.
-    pub(super) fn calibrate(
-        mut self,
-        g: &mut Generation,
-        itself: impl Fn(u32) -> u32 + Sync,
-        list_of: impl Fn(u32) -> usize + Sync,
-        lens: &[u32],
+    /// As [`Self::calibrate`], once `rebuilt` was encoded: its rows were observed under their numbers in the new run.
+    pub(super) fn calibrate_on(
+        self,
+        rebuilt: &Rebuilt,
+        g: &Generation,
         exec: &Exec,
         watch: &Watch,
-    ) -> Result<()> {
-        self.locate(itself, list_of, exec);
-        if self.rank == 0 {
-            g.curve = self.measure(g, |_| &g.biases, exec, watch)?;
-            return Ok(());
-        }
-        let learned = bias::learn(&self.queries, g, lens, exec, watch)?;
-        g.curve = self.measure(g, |query| &learned.of_others[query % 2], exec, watch)?;
-        g.biases = learned.all;
-        Ok(())
+    ) -> Result<(Biases, RecallCurve)> {
+        let Some(run) = &rebuilt.run else { return Ok(Default::default()) };
+        let itself = |row: u32| rebuilt.map[(row - rebuilt.first) as usize];
+        let list_of = |row: u32| run.extents.list_of(run.extents.of_row(row));
+        self.calibrate(g, itself, list_of, |list| run.extents.list_len(list), exec, watch)
     }
 
-    /// The curve of `g` with the biases it has, once everything was observed; see [`Self::calibrate`].
-    pub(super) fn curve(
+    /// The biases of the lists of `g` and its curve with them, once everything was observed. `itself` gives the number under
+    /// which the row of a query was observed, `list_of` the list of such a number, `len` the rows of a list.
+    pub(super) fn calibrate(
         mut self,
         g: &Generation,
         itself: impl Fn(u32) -> u32 + Sync,
         list_of: impl Fn(u32) -> usize + Sync,
+        len: impl Fn(usize) -> u32,
         exec: &Exec,
         watch: &Watch,
-    ) -> Result<RecallCurve> {
+    ) -> Result<(Biases, RecallCurve)> {
         self.locate(itself, list_of, exec);
-        self.measure(g, |_| &g.biases, exec, watch)
+        if self.rank == 0 {
+            let none = Biases::default();
+            let curve = self.measure(g, |_| &none, exec, watch)?;
+            return Ok((none, curve));
+        }
+        let mut lens = try_with_capacity(g.lists(), "list lengths")?;
+        lens.extend((0..g.lists()).map(len));
+        let learned = bias::learn(&self.queries, g, &lens, exec, watch)?;
+        let curve = self.measure(g, |query| &learned.of_others[query % 2], exec, watch)?;
+        Ok((learned.all, curve))
     }
 
     /// Tells every query where its neighbours lie.
-    fn locate(&mut self, itself: impl Fn(u32) -> u32 + Sync, list_of: impl Fn(u32) -> usize + Sync, exec: &Exec) {
+    pub(super) fn locate(
+        &mut self,
+        itself: impl Fn(u32) -> u32 + Sync,
+        list_of: impl Fn(u32) -> usize + Sync,
+        exec: &Exec,
+    ) {
         let (similarity, rank) = (self.similarity, self.rank);
         exec.for_each_chunk(&mut self.queries, GRAIN, |_, queries| {
             for q in queries {
@@ -228,7 +228,7 @@ impl Calibrator {
         let mut near: Vec<Found> = vec![Found::default(); self.queries.len()];
         exec.for_each_chunk(&mut near, GRAIN, |piece, near| {
             let (mut scratch, mut order) = (ProbeScratch::new(), Vec::new());
-            let mut place = vec![(0u32, 0f32); g.lists()];
+            let (mut place, mut halves) = (vec![0u32; g.lists()], Vec::new());
             for (i, near) in (piece * GRAIN..).zip(near) {
                 if watch.check().is_err() {
                     return;
@@ -236,14 +236,13 @@ impl Calibrator {
                 let (q, biases) = (&self.queries[i], of(i));
                 g.centroids.score(std::iter::once(&q.vector[..]), &mut scratch);
                 let relative = g.centroids.rank(0, g.lists(), &biases.order, &mut scratch, &mut order);
-                for (i, &(score, list)) in (0..).zip(&order) {
-                    let half = g.half_square(list, relative.half_square(score));
-                    place[list as usize] = (i, biases.judged_by(list, half));
-                }
-                near.ranks.extend(q.lists.iter().map(|&list| place[list as usize].0));
+                (0..).zip(&order).for_each(|(i, &(_, list))| place[list as usize] = i);
+                near.ranks.extend(q.lists.iter().map(|&list| place[list as usize]));
+                g.half_squares(g.centroids.scores(0, &scratch).0, &relative, &mut halves);
+                biases.judge(&mut halves);
                 if let Some(reached) = q.reached {
                     let first = q.lists.iter().take(CURVE_K[0]);
-                    near.gaps.extend(first.map(|&list| reached - place[list as usize].1));
+                    near.gaps.extend(first.map(|&list| reached - halves[list as usize]));
                 }
             }
         });

@@ -3,8 +3,8 @@
 //! The manifest counts the items written or deleted in the life of the index, the generation keeps the count at which
 //! its curve was measured. When more than a quarter of the present items (and 1,000 at least) were written or deleted
 //! since, the background lane merges what is unmerged, draws up to 2,000 live rows as queries, finds their exact
-//! neighbours by one pass over the lists, and publishes the generation with the new curve: same number, centroids and
-//! codes. So measuring costs every write a bounded share of a pass. Upserts and queries go on; a training, which brings
+//! neighbours by one pass over the lists, and publishes the generation with what they teach, new biases and a new curve: same
+//! number, centroids and codes. So measuring costs every write a bounded share of a pass. Upserts and queries go on; a training, which brings
 //! a curve of its own, is waited for. Until the one commit that names it the old curve serves. No memory bound applies: held
 //! are some MiB of rows, the queries, and on each thread what a comparison takes (see `compare`).
 
@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use super::bias::Biases;
 use super::blob::frame_for;
 use super::calibrate::{Calibrator, HeldOut};
 use super::curve::RecallCurve;
@@ -68,13 +69,21 @@ impl Index {
             let (base, run) = &s.runs[s.runs.partition_point(|(base, _)| *base <= row) - 1];
             run.extents.list_of(run.extents.of_row(row - base))
         };
-        let curve = calibrator.curve(&g, |row| row, list_of, exec, watch)?;
-        self.publish_curve(&g, &curve, s.writes)
+        // Rows that are dead count: they are scanned too.
+        let len = |list| s.runs.iter().map(|(_, run)| run.extents.list_len(list)).sum();
+        let (biases, curve) = calibrator.calibrate(&g, |row| row, list_of, len, exec, watch)?;
+        self.publish_curve(&g, &biases, &curve, s.writes)
     }
 
-    /// Puts `curve` in the place of that of `old`, if that is still the present generation.
-    fn publish_curve(&self, old: &Arc<Generation>, curve: &RecallCurve, measured_at: u64) -> Result<()> {
-        let bytes = old.write_with(curve, measured_at);
+    /// Puts `biases` and `curve` in the place of those of `old`, if that is still the present generation.
+    fn publish_curve(
+        &self,
+        old: &Arc<Generation>,
+        biases: &Biases,
+        curve: &RecallCurve,
+        measured_at: u64,
+    ) -> Result<()> {
+        let bytes = old.write_with(biases, curve, measured_at);
         // As an opening would read it: the rest of the generation is the old one's, to the bit.
         let generation = Arc::new(Generation::read(&bytes)?);
         let sealed = self.vault.seal(Kind::Directory, frame_for(bytes.len()), &bytes)?;

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! object  u8 version, u64 number, u64 items when trained, u64 writes when the curve was measured, u32 lists, u32 dimension,
-//!         f32 x lists x dimension centroids, u8 has resultants, [f32 x lists], u8 has biases,
-//!         [f32 x lists of the order, f32 x lists of the stopping rule], u32 length, quantizer, recall curve
+//!         f32 x lists x dimension centroids, u8 has resultants, [f32 x lists], u8 has biases of the order,
+//!         [f32 x lists], u8 has biases of the stopping rule, [f32 x lists], u32 length, quantizer, recall curve
 //! ```
 
 use super::bias::Biases;
@@ -16,6 +16,8 @@ use crate::quant::Quantizer;
 use crate::types::{MAX_DIMENSION, MAX_LISTS, Metric, Similarity, VectorPrecision};
 
 const VERSION: u8 = 3;
+/// The version that has no biases.
+const UNBIASED: u8 = 2;
 /// How many times less than the squared error of codes that of a rounded centroid must be to stand for it. Both meet the
 /// query less a near vector, or vectors of length 1: with all scores of a list off by it, it adds less than 1 % to their
 /// spread. (The rounding of the query, about that of codes of 8 bits, is not counted.)
@@ -76,16 +78,9 @@ impl Generation {
         self.centroids.len()
     }
 
-    /// `-|q - m|^2 / 2` of the mean m of `list`, from `half`, that of its centroid. They differ where centroids were
-    /// scaled to length 1 (and q has it too): the mean of a wide list is short, and farther from any query.
-    pub(super) fn half_square(&self, list: u32, half: f32) -> f32 {
-        match self.resultants.get(list as usize) {
-            Some(&r) => r * (half + 1.0) - 0.5 * (1.0 + r * r),
-            None => half,
-        }
-    }
-
-    /// Writes into `out` what [`Self::half_square`] gives for all lists, from their coarse scores.
+    /// Writes into `out` `-|q - m|^2 / 2` of the mean m of every list, from their coarse scores. It differs from that of the
+    /// centroid where centroids were scaled to length 1 (and q has it too): the mean of a wide list is short, and farther from
+    /// any query.
     pub(super) fn half_squares(&self, scores: &[f32], relative: &Relative, out: &mut Vec<f32>) {
         out.clear();
         let halves = scores.iter().map(|&score| relative.half_square(score));
@@ -116,11 +111,11 @@ impl Generation {
 
     /// Plaintext of the generation object.
     pub(super) fn write(&self) -> Vec<u8> {
-        self.write_with(&self.curve, self.measured_at)
+        self.write_with(&self.biases, &self.curve, self.measured_at)
     }
 
-    /// Plaintext of the object of this generation with another `curve`.
-    pub(super) fn write_with(&self, curve: &RecallCurve, measured_at: u64) -> Vec<u8> {
+    /// Plaintext of the object of this generation with other `biases` and another `curve`.
+    pub(super) fn write_with(&self, biases: &Biases, curve: &RecallCurve, measured_at: u64) -> Vec<u8> {
         let mut out = Vec::new();
         out.put_u8(VERSION);
         out.put_u64(self.number);
@@ -131,7 +126,7 @@ impl Generation {
         out.put_f32s(self.centroids.rows());
         out.put_u8(u8::from(!self.resultants.is_empty()));
         out.put_f32s(&self.resultants);
-        self.biases.write(&mut out);
+        biases.write(&mut out);
         let mut quantizer = Vec::new();
         self.quantizer.write(&mut quantizer);
         out.put_u32(quantizer.len() as u32);
@@ -144,8 +139,9 @@ impl Generation {
     pub(super) fn read(bytes: &[u8]) -> Result<Self> {
         let mut r = Reader::new(bytes, "generation");
         let corrupt = Error::Corrupt { what: "generation" };
-        match r.u8()? {
-            VERSION => {}
+        let version = r.u8()?;
+        match version {
+            UNBIASED | VERSION => {}
             v => return Err(Error::Version { what: "generation", got: v.into(), supported: VERSION.into() }),
         }
         let (number, items, measured_at) = (r.u64()?, r.u64()?, r.u64()?);
@@ -159,7 +155,10 @@ impl Generation {
             1 => r.f32s(lists as usize)?,
             _ => return Err(corrupt),
         };
-        let biases = Biases::read(&mut r, lists as usize)?;
+        let biases = match version {
+            UNBIASED => Biases::default(),
+            _ => Biases::read(&mut r, lists as usize)?,
+        };
         let len = r.count(1)?;
         let quantizer = Quantizer::read(r.bytes(len)?)?;
         let curve = RecallCurve::read(&mut r)?;
@@ -210,6 +209,25 @@ mod tests {
         ] {
             assert!(!fits(&made(1, Vec::new()), other), "{other:?}");
         }
+    }
+
+    // Builds before biases wrote version 2, which has no place for them.
+    #[test]
+    fn a_generation_is_read_as_written_with_biases_and_without() {
+        let untrained = Generation::untrained(Similarity::Dot, VectorPrecision::F32, 3).unwrap();
+        let biases = Biases { order: vec![0.5], near: vec![-0.25] };
+        let g = Generation { number: 1, resultants: vec![0.75], biases: biases.clone(), ..untrained };
+        let read = Generation::read(&g.write()).unwrap();
+        assert_eq!((&read.biases, &read.resultants, read.number), (&biases, &g.resultants, 1));
+        let mut bytes = g.write_with(&Biases::default(), &g.curve, 0);
+        let at = 1 + 8 + 8 + 8 + 4 + 4 + 3 * 4 + 1 + 4;
+        assert_eq!(bytes.drain(at..at + 2).collect::<Vec<u8>>(), [0, 0]);
+        assert!(Generation::read(&bytes).is_err(), "version 3 says whether there are biases");
+        bytes[0] = UNBIASED;
+        let read = Generation::read(&bytes).unwrap();
+        assert!(read.biases.is_none() && read.resultants == g.resultants);
+        bytes[0] = 1;
+        assert!(matches!(Generation::read(&bytes), Err(Error::Version { got: 1, .. })));
     }
 
     #[test]

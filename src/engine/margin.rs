@@ -1,7 +1,7 @@
 //! When a query has seen enough lists: a stopping rule that adapts to each query, calibrated like the number of probes.
 //!
 //! A list is worth visiting while its mean is not much farther than the R-th best vector found so far: lists with
-//! `-|q - m|^2 / 2 < t - margin` are left out, where `t` is `-|q - x|^2 / 2` of that R-th best (`visit`). Queries in dense
+//! `-|q - m|^2 / 2 + bias < t - margin` are left out (`bias`: what each list promises beyond its distance), where `t` is `-|q - x|^2 / 2` of that R-th best (`visit`). Queries in dense
 //! regions stop early, those in thin ones go on, so that for the same recall fewer vectors are scanned than with one number
 //! of probes for all.
 //!
@@ -54,7 +54,7 @@ impl Margins {
             // 1 - recall falls by the same factor from point to point, from 0.5 to 0.0005.
             let missed = (1.0 - FROM) * 1e-3f64.powf(i as f64 / (POINTS - 1) as f64);
             let at = (((1.0 - missed) * gaps.len() as f64).ceil() as usize).clamp(1, gaps.len());
-            let point = ((at as f64 / gaps.len() as f64) as f32, gaps[at - 1].max(-1e30));
+            let point = ((at as f64 / gaps.len() as f64) as f32, gaps[at - 1].clamp(-1e30, f32::MAX));
             if points.last().is_none_or(|last| last.0 < point.0) {
                 points.push(point);
             }

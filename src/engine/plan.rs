@@ -5,6 +5,7 @@
 //! their way to the store, and a flat share for the page caches of the store. Not counted: what queries and upserts take
 //! meanwhile, one item's metadata and contents, and the items that come during the job. `tests/memory.rs` measures it.
 
+use super::bias;
 use super::compare::Comparison;
 use super::drafts::WAITING_BYTES;
 use super::index::Index;
@@ -196,7 +197,9 @@ impl Memory {
         // Of a step the held-out rows are compared with its rows first, and then its rows are coded.
         let comparing = self.held_out.min(self.threads as u64) * Comparison::memory(self.dim as usize) as u64;
         let encoded = budget + (budget / 4 + rounded).max(comparing) + writing;
-        with_slack(self.common() + self.reading() + tables + held_out + learned + encoded)
+        // Biases are learned when all is encoded.
+        let biases = bias::memory(self.n_lists, self.threads as u64);
+        with_slack(self.common() + self.reading() + tables + held_out + learned + encoded.max(biases))
     }
 
     /// The resident sample, of at most `learned` rows, and the encoding budget that a limit leaves room for. They are not

@@ -118,7 +118,8 @@ impl Index {
         let first =
             self.recode(job, watch, Arc::clone(&pinned), whole, 0, &generation, &plan, Some(&mut calibrator))?;
         job.progress.enter(Phase::Calibrating, 0);
-        calibrator.calibrate_on(&first, &mut generation, &self.shared.exec, watch)?;
+        (generation.biases, generation.curve) =
+            calibrator.calibrate_on(&first, &generation, &self.shared.exec, watch)?;
         drop(pinned);
 
         job.progress.enter(Phase::Publishing, 0);

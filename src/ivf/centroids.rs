@@ -8,13 +8,13 @@
 use std::sync::OnceLock;
 
 use super::bytes::{ByteCentroids, ByteSpace, stride};
-use super::coarse::{Coarse, ProbeScratch, Relative};
+use super::coarse::{Coarse, ProbeScratch, Relative, biased};
 use crate::error::{Error, Result, try_zeroed};
 use crate::exec::Exec;
 use crate::kernels::{Best, Kernels, Panels, best};
 use crate::types::{MAX_DIMENSION, MAX_LISTS, Similarity};
 
-/// Share of the lists of a query that come first, as a divisor: the nearest.
+/// Share of the lists of a query that come first, as a divisor: the nearest, biases counted.
 pub const NEAREST_SHARE: usize = 8;
 /// Rows assigned together: they stay in the L1 cache while a panel passes.
 const ROWS: usize = 480;
@@ -183,7 +183,7 @@ impl Centroids {
         } else {
             assert_eq!(biases.len(), self.len(), "biases of other lists");
             spare.clear();
-            spare.extend(scores.iter().zip(biases).map(|(score, bias)| score + bias));
+            spare.extend(scores.iter().zip(biases).map(|(&score, &bias)| biased(score, bias)));
             top.offer_all(spare);
         }
         relative[i]

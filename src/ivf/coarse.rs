@@ -209,6 +209,12 @@ impl Coarse {
     }
 }
 
+/// `score` with `bias`, finite: the k best never keep minus infinity.
+#[must_use]
+pub fn biased(score: f32, bias: f32) -> f32 {
+    (score + bias).max(f32::MIN)
+}
+
 /// Rounds `weights` to signed bytes of one scale: `weights[j] ~ scale * codes[j]`. Gives the scale and the sum of
 /// the codes. The error of a weight is at most `scale / 2`.
 pub(crate) fn quantise_query(weights: &[f32], codes: &mut [i8]) -> (f32, i32) {

@@ -13,6 +13,6 @@ mod topk;
 
 pub use centroids::{Centroids, NEAREST_SHARE};
 pub(crate) use coarse::quantise_query;
-pub use coarse::{ProbeScratch, Relative, TOGETHER};
+pub use coarse::{ProbeScratch, Relative, TOGETHER, biased};
 pub use topk::TopK;
 pub(crate) use topk::{Kept, Sieve};

@@ -1,4 +1,4 @@
-//! The recall curve of a model, measured where it was trained.
+//! The biases and the recall curve of a model, measured where it was trained.
 //!
 //! An index measures its curve while it encodes; a model encodes nothing. So a sample of the same size is read once more,
 //! assigned, and compared with the held-out rows as [`Calibrator`] compares those of an index. A sample is thinner than
@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use crate::engine::bias::Biases;
 use crate::engine::calibrate::Calibrator;
+use crate::engine::curve::RecallCurve;
 use crate::engine::extents::{Extents, rows_per_extent};
 use crate::engine::generation::Generation;
 use crate::engine::index::Index;
@@ -41,16 +43,16 @@ struct Stage<'a> {
     lists: Vec<u32>,
 }
 
-/// Reads a sample of `plan`'s size and calibrates `generation` on it.
+/// Reads a sample of `plan`'s size and calibrates `generation` on it: its biases and its curve.
 pub(super) fn calibrate(
     index: &Index,
     s: &Arc<Snapshot>,
     plan: &TrainPlan,
-    generation: &mut Generation,
+    generation: &Generation,
     calibrator: Calibrator,
     watch: &Watch,
     progress: &Progress,
-) -> Result<()> {
+) -> Result<(Biases, RecallCurve)> {
     let dim = generation.centroids.dim();
     let live = s.live_in_runs() as usize;
     let chosen = sample_indices(live, plan.sample.min(live), plan.seed);
@@ -96,11 +98,12 @@ pub(super) fn calibrate(
         Ok(())
     })?;
     stage.compare()?;
-    let Stage { calibrator, numbers, lists, .. } = stage;
+    let Stage { calibrator, numbers, lists, vectors, sorted, .. } = stage;
+    drop((vectors, sorted));
     let mut lens = try_zeroed::<u32>(generation.lists(), "recall curve")?;
     lists.iter().for_each(|&list| lens[list as usize] += 1);
-    let list_of = |number: u32| lists[number as usize] as usize;
-    calibrator.calibrate(generation, |row| numbers[row as usize], list_of, &lens, &index.shared.exec, watch)
+    let (itself, list_of) = (|row: u32| numbers[row as usize], |number: u32| lists[number as usize] as usize);
+    calibrator.calibrate(generation, itself, list_of, |list| lens[list], &index.shared.exec, watch)
 }
 
 /// A number for each of `n` rows that none has: what was not compared.

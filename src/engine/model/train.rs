@@ -126,7 +126,8 @@ impl Index {
         let (mut generation, calibrator) = learning.run()?;
         let learned = job.progress.read();
         job.progress.enter(Phase::Calibrating, plan.sample as u64);
-        measure::calibrate(self, &pinned, &plan, &mut generation, calibrator, watch, &job.progress)?;
+        (generation.biases, generation.curve) =
+            measure::calibrate(self, &pinned, &plan, &generation, calibrator, watch, &job.progress)?;
         job.progress.enter(Phase::Publishing, 0);
         // The first of an index that has written nothing yet.
         (generation.number, generation.measured_at) = (1, 0);

@@ -119,6 +119,7 @@ pub(super) fn learn(queries: &[Query], g: &Generation, lens: &[u32], exec: &Exec
     Ok(Learned { all, of_others: [of_1, of_0] })
 }
 
+/// The biases of all, of the first half and of the second, of both kinds.
 fn together(order: [Vec<f32>; 3], near: [Vec<f32>; 3]) -> [Biases; 3] {
     let mut near = near.into_iter();
     order.map(|order| Biases { order, near: near.next().unwrap_or_default() })

@@ -5,8 +5,9 @@
 //! all that are near enough. (More rounds, in which that distance would shrink further, scanned 0.5 % fewer vectors and took
 //! longer.) Where fronts of codes are scored first (`prune`), the nearest lists are a round of their own before these: the
 //! worst of their best says what a front must promise in the others. Near enough is measured to the means of lists;
-//! the order is by centroids, and each has biases of its own (`bias`), which are meant wherever lists are called near here. (Under cosine, where the two differ, ordered by means 5 % more vectors were scanned for the same
-//! recall on 331,479 GloVe words: wide lists come last then, and they are the larger ones.)
+//! the order is by centroids, and each has biases of its own (`bias`), which count wherever lists are called near here. (Under
+//! cosine, where the two differ, ordered by means 5 % more vectors were scanned for the same recall on 331,479 GloVe words,
+//! before there were biases: wide lists come last then, and they are the larger ones.)
 //!
 //! Invariant: which lists a query visits depends on the query and the snapshot alone, not on the order inside a round and
 //! not on other queries of its batch: so a batch may bring its queries together list by list, and answers as single

@@ -101,10 +101,11 @@ impl Biases {
     }
 }
 
-/// Bytes that learning the biases of so many `lists` takes on so many `threads`, beside the queries.
+/// Bytes that learning the biases of so many `lists` takes on so many `threads`, and measuring a curve with them.
 pub(super) fn memory(lists: u64, threads: u64) -> u64 {
-    // Two tallies, all biases, and scores and z on each thread.
-    lists * (2 * 4 * (BINS as u64 + 1) + 6 * 4 + threads * 12)
+    // All biases and the lengths of lists; two tallies, and scores and z on each thread; or scores, what is chosen from them
+    // and the order of lists on each thread.
+    lists * (7 * 4 + (2 * 4 * (BINS as u64 + 1) + threads * 12).max(threads * 40))
 }
 
 /// Learns biases for the lists of `g`, whatever biases it has, from `queries` whose neighbours are known. `lens` are the rows

@@ -6,7 +6,7 @@
 //! need more than three quarters of those lists it is not believed, and all lists are probed instead: what lies beyond makes a
 //! measured recall too high, and near the end by most. Under inner product, where near items may lie in any list, a
 //! query is compared with all. Where neighbours lie teaches the biases of lists (`bias`) as well; the nearest half is that without
-//! biases, which move a list by less than what lies between three quarters and all of it.
+//! biases, and what biases bring from beyond it into the ranks of the curve is not seen.
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -111,7 +111,7 @@ impl Calibrator {
     }
 
     /// Compares every query with its near ones of the extents `range`, whose vectors are `staged` from the first on.
-    /// Rows are known by `base` plus their number in [`Self::curve`]; those that are `dead` are left out.
+    /// Rows are known by `base` plus their number in [`Self::calibrate`]; those that are `dead` are left out.
     #[allow(clippy::too_many_arguments, reason = "a stretch of rows and who looks at it")]
     pub(super) fn observe(
         &mut self,
@@ -218,7 +218,7 @@ impl Calibrator {
     }
 
     /// The curve of `g`, of query i with the biases `of(i)`.
-    fn measure<'b>(
+    pub(super) fn measure<'b>(
         &self,
         g: &Generation,
         of: impl Fn(usize) -> &'b Biases + Sync,

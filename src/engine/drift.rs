@@ -6,7 +6,8 @@
 //! neighbours by one pass over the lists, and publishes the generation with what they teach, new biases and a new curve: same
 //! number, centroids and codes. So measuring costs every write a bounded share of a pass. Upserts and queries go on; a training, which brings
 //! a curve of its own, is waited for. Until the one commit that names it the old curve serves. No memory bound applies: held
-//! are some MiB of rows, the queries, and on each thread what a comparison takes (see `compare`).
+//! are some MiB of rows, the queries, on each thread what a comparison takes (see `compare`), and what biases take
+//! (`bias::memory`).
 
 use std::ops::Range;
 use std::sync::Arc;

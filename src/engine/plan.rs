@@ -31,6 +31,8 @@ const HELD_OUT_SHARE: u64 = 20;
 const STORE: u64 = 10 << 20;
 /// Bytes of the nearest rows that calibration keeps of a query: twice 101 keys.
 const KEPT: u64 = 2 * 101 * 8;
+/// Bytes of the lists of its neighbours.
+const NEIGHBOURS: u64 = 128 * 4;
 /// Objects being written: a part of codes and one of vectors filled, another grown; one sealed, one waiting for the thread
 /// that stores, one being stored; and those that wait for the commit.
 const WRITING: u64 = 6;
@@ -197,9 +199,10 @@ impl Memory {
         // Of a step the held-out rows are compared with its rows first, and then its rows are coded.
         let comparing = self.held_out.min(self.threads as u64) * Comparison::memory(self.dim as usize) as u64;
         let encoded = budget + (budget / 4 + rounded).max(comparing) + writing;
-        // Biases are learned when all is encoded.
-        let biases = bias::memory(self.n_lists, self.threads as u64);
-        with_slack(self.common() + self.reading() + tables + held_out + learned + encoded.max(biases))
+        // Biases are learned and the curve is measured when all is encoded.
+        let calibrated =
+            bias::memory(self.n_lists, self.threads as u64) + self.held_out * NEIGHBOURS + WAITING_BYTES as u64;
+        with_slack(self.common() + self.reading() + tables + held_out + learned + encoded.max(calibrated))
     }
 
     /// The resident sample, of at most `learned` rows, and the encoding budget that a limit leaves room for. They are not

@@ -209,7 +209,7 @@ impl Coarse {
     }
 }
 
-/// `score` with `bias`, finite: the k best never keep minus infinity.
+/// `score` with `bias`, not below the least finite value: the k best never keep minus infinity.
 #[must_use]
 pub fn biased(score: f32, bias: f32) -> f32 {
     (score + bias).max(f32::MIN)

@@ -139,6 +139,22 @@ fn what_one_half_of_the_queries_says_is_for_the_other_half() {
 }
 
 #[test]
+fn each_half_is_measured_with_what_the_other_says() {
+    let scene = Scene::new();
+    let exec = Exec::new(2);
+    let mut calibrator = scene.observed(Metric::Euclidean, &exec);
+    calibrator.locate(|row| row, |row| scene.list_of(row), &exec);
+    let learned = learn(&calibrator.queries, &scene.g, &scene.lens, &exec, &Watch::NONE).unwrap();
+    let measured = |of: &(dyn Fn(usize) -> usize + Sync)| {
+        let biases = [&learned.of_others[0], &learned.of_others[1], &learned.all];
+        calibrator.measure(&scene.g, |query| biases[of(query)], &exec, &Watch::NONE).unwrap()
+    };
+    let (_, curve) = scene.calibrated(Metric::Euclidean, 2);
+    assert!(curve == measured(&|query| query % 2));
+    assert!(curve != measured(&|query| (query + 1) % 2) && curve != measured(&|_| 2));
+}
+
+#[test]
 fn queries_that_say_nothing_leave_lists_as_they_are() {
     let scene = Scene::new();
     let exec = Exec::new(1);
@@ -231,7 +247,11 @@ fn biases_are_read_as_written_and_refused_otherwise() {
     }
     assert!(Biases::read(&mut Reader::new(&[2], "test"), 0).is_err());
     assert_eq!((biases.ordered_by(1, 1.0), Biases::default().ordered_by(1, 1.0)), (0.75, 1.0));
-    assert_eq!(biases.ordered_by(1, -f32::MAX), -f32::MAX, "which TopK keeps");
+    let far = Biases { order: vec![-1e38], near: vec![-1e38] };
+    assert_eq!(far.ordered_by(0, -f32::MAX), -f32::MAX, "which TopK keeps");
+    let mut halves = [-f32::MAX];
+    far.judge(&mut halves);
+    assert_eq!(halves, [-f32::MAX]);
     let mut halves = [1.0, 1.0, 1.0];
     biases.judge(&mut halves);
     assert_eq!(halves, [2.0, 3.0, -2.0]);
